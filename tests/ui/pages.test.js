@@ -29,6 +29,7 @@ const PAGES = {
   'service-discovery': 'Service discovery',
   cluster: 'Cluster',
   'tsdb-status': 'Cardinality',
+  blocks: 'Blocks',
   queries: 'Running queries',
   status: 'Status',
   config: 'Configuration',
@@ -87,6 +88,31 @@ test('targets show health, errors and relabelling, and are filtered by the addre
 test('service discovery shows what relabelling dropped', async () => {
   const { page, end } = await openPage(browser, server, 'service-discovery?state=dropped');
   await page.locator('.pool', { hasText: 'dropped' }).getByText('10.0.0.1:80').first().waitFor();
+  await end();
+});
+
+test('relabelling is shown rule by rule, for kept and for dropped targets', async () => {
+  const { page, end } = await openPage(browser, server, 'service-discovery?search=10.0.0.1');
+  await page.locator('.discovered summary').first().click();
+  await page.getByText('Relabelling step by step').click();
+  await page.getByText('drops the target').waitFor();
+  assert.match(await page.locator('.relabel-steps code').textContent(), /^drop \[__address__\] matching \.\*$/);
+  assert.deepEqual(await seriousFindings(page), []);
+  await picture(page, 'relabel-steps');
+  await end();
+});
+
+test('blocks are shown on a timeline by the length of their window', async () => {
+  const block = (n, hours, delta) => ({ ulid: `01BLOCK${n}`, minTime: n * 7_200_000, maxTime: (n + 1) * 7_200_000, windowStart: n * 7_200_000, windowEnd: n * 7_200_000 + hours * 3_600_000, stats: { numSamples: 1000 * (n + 1), numSeries: 10 }, bytes: 5000 * (n + 1), delta, shards: 64 });
+  const blocks = [block(0, 2, false), block(1, 2, false), block(1, 2, true), block(0, 8, false)];
+  const routes = { '**/api/v1/status/tsdb/blocks': (route) => route.fulfill({ json: { status: 'success', data: { blocks } } }) };
+  const { page, end } = await openPage(browser, server, 'blocks', { routes });
+  await page.getByText('01BLOCK0').first().waitFor();
+  assert.deepEqual(await page.locator('.block-lane > span').allTextContents(), ['8h', '2h']);
+  assert.equal(await page.locator('.block-row').count(), 3);
+  assert.equal(await page.locator('.block-row .is-delta').count(), 1);
+  assert.deepEqual(await seriousFindings(page), []);
+  await picture(page, 'blocks');
   await end();
 });
 

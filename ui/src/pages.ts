@@ -20,6 +20,7 @@ export const PAGES: Page[] = [
   { path: 'service-discovery', title: 'Service discovery', group: 'Scraping', load: () => import('./pages/discovery') },
   { path: 'cluster', title: 'Cluster', group: 'Server', load: () => import('./pages/cluster') },
   { path: 'tsdb-status', title: 'Cardinality', group: 'Server', load: () => import('./pages/tsdb') },
+  { path: 'blocks', title: 'Blocks', group: 'Server', load: () => import('./pages/blocks') },
   { path: 'queries', title: 'Running queries', group: 'Server', load: () => import('./pages/running') },
   { path: 'status', title: 'Status', group: 'Server', load: () => import('./pages/status') },
   { path: 'config', title: 'Configuration', group: 'Server', load: () => import('./pages/config') },

@@ -40,6 +40,13 @@ pub trait Services: Send + Sync + 'static {
     async fn targets(&self, pool: Option<&str>) -> Targets;
     /// Returns the metadata that each active target exposes.
     async fn target_metadata(&self) -> Vec<TargetMetadata>;
+    /// Returns the section of a scrape pool as YAML, without secrets. Fails if there is no such pool.
+    fn scrape_pool_yaml(&self, pool: &str) -> Result<String, String>;
+    /// Applies the relabelling rules of a scrape pool to labels, one after the other. Fails if there is no such pool, or if
+    /// the labels become too large.
+    fn relabel_steps(&self, pool: &str, labels: &BTreeMap<String, String>) -> Result<Vec<RelabelStep>, String>;
+    /// Returns the blocks of a tenant in the object store.
+    fn blocks(&self, tenant: &TenantId) -> Vec<Block>;
     /// Returns the rules with their state, from all rulers.
     async fn rules(&self) -> Rules;
     /// Returns the Alertmanagers to which alerts are sent.
@@ -213,6 +220,64 @@ pub struct DroppedTarget {
     pub discovered_labels: BTreeMap<String, String>,
     /// Name of the scrape pool, which is the job name.
     pub scrape_pool: String,
+}
+
+/// The effect of a relabelling rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct RelabelStep {
+    /// The rule, with the names of the configuration file.
+    pub rule: serde_json::Value,
+    /// The labels after the rule; empty once the target is dropped.
+    pub output: BTreeMap<String, String>,
+    /// Whether the target is kept.
+    pub keep: bool,
+}
+
+/// A block of a tenant in `status/tsdb/blocks`. What Prometheus's blocks lack is under names of its own.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Block {
+    /// The name of the block.
+    pub ulid: String,
+    /// Time of the first sample, milliseconds.
+    pub min_time: i64,
+    /// The time after the last sample, milliseconds.
+    pub max_time: i64,
+    /// How much it holds.
+    pub stats: BlockStats,
+    /// How it came about.
+    pub compaction: BlockCompaction,
+    /// The version of its format.
+    pub version: u32,
+    /// Start of its window, milliseconds.
+    pub window_start: i64,
+    /// End of its window, exclusive, milliseconds.
+    pub window_end: i64,
+    /// Size of its files, bytes.
+    pub bytes: u64,
+    /// Whether it holds late samples of a window that had a block already.
+    pub delta: bool,
+    /// Number of shards that it covers.
+    pub shards: usize,
+}
+
+/// How much a block holds.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockStats {
+    /// Number of samples.
+    pub num_samples: u64,
+    /// Number of series.
+    pub num_series: u64,
+}
+
+/// How a block came about.
+#[derive(Clone, Debug, Serialize)]
+pub struct BlockCompaction {
+    /// 1 for a block that was cut from memory.
+    pub level: u32,
+    /// The blocks that it was made from, itself for one that was cut from memory.
+    pub sources: Vec<String>,
 }
 
 /// The metadata that a target exposes for a metric family.

@@ -19,6 +19,7 @@ mod request_line;
 mod restart;
 mod roles;
 mod rules;
+mod scrape_pools;
 mod services;
 mod snapshot;
 mod statistics;

@@ -26,7 +26,7 @@ pub use dashboards::Dashboards;
 use files::{Document, not_found};
 
 /// The paths of the pages. `ui/src/pages.ts` lists the same ones.
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 18] = [
     "query",
     "graph",
     "explore",
@@ -39,6 +39,7 @@ const PAGES: [&str; 17] = [
     "service-discovery",
     "cluster",
     "tsdb-status",
+    "blocks",
     "queries",
     "status",
     "config",

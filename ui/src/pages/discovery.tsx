@@ -6,7 +6,7 @@ import { Labels, Search, Segments } from '../components/parts';
 import { formatCount, plural } from '../format/number';
 import type { LabelMap } from '../format/series';
 import { place, setParams } from '../router';
-import { type ActiveTarget, Relabelled, matches } from './targets';
+import { type ActiveTarget, Relabelled, StepByStep, matches } from './targets';
 
 interface Discovered {
   activeTargets: ActiveTarget[];
@@ -79,6 +79,7 @@ function Pool({ name, active, dropped, omitted, found }: { name: string; active:
                   <Labels of={item.labels ?? pick(item.discoveredLabels)} />
                 </summary>
                 <Relabelled discovered={item.discoveredLabels} final={item.labels} />
+                <StepByStep pool={name} discovered={item.discoveredLabels} />
               </details>
             </li>
           ))}

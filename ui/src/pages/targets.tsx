@@ -8,6 +8,7 @@ import { plural } from '../format/number';
 import { type LabelMap, selector, labelName, quote } from '../format/series';
 import { parseRfc3339 } from '../format/time';
 import { place, setParams } from '../router';
+import { RelabelSteps } from './relabel-steps';
 
 export interface ActiveTarget {
   discoveredLabels: LabelMap;
@@ -122,6 +123,7 @@ function Target({ target }: { target: ActiveTarget }) {
           <summary class="muted">From discovered to final labels</summary>
           <Relabelled discovered={target.discoveredLabels} final={target.labels} />
         </details>
+        <StepByStep pool={target.scrapePool} discovered={target.discoveredLabels} />
       </td>
       <td><span class={`badge ${TONES[target.health]}`}>{target.health}</span></td>
       <td><Labels of={target.labels} /></td>
@@ -131,6 +133,17 @@ function Target({ target }: { target: ActiveTarget }) {
         <QueryLink expr={selector('up', own)}>History</QueryLink>
       </td>
     </tr>
+  );
+}
+
+/** Relabelling rule by rule, which the server is asked for once somebody wants to see it. */
+export function StepByStep({ pool, discovered }: { pool: string; discovered: LabelMap }) {
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <details class="relabelled" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary class="muted">Relabelling step by step</summary>
+      {isOpen && <RelabelSteps pool={pool} discovered={discovered} />}
+    </details>
   );
 }
 

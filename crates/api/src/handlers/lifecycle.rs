@@ -46,6 +46,12 @@ fn disabled() -> Response {
     (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.").into_response()
 }
 
+/// Handles `GET /version`.
+pub(super) async fn version(State(api): State<Arc<Api>>) -> Response {
+    let version = serde_json::to_string(&api.services.build_info()).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], version).into_response()
+}
+
 /// Handles `GET /metrics`.
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.services.metrics_text()).into_response()

@@ -67,3 +67,11 @@ pub(super) async fn tsdb(State(api): State<Arc<Api>>, headers: HeaderMap, params
         Err(error) => ApiError::new(ErrorKind::Unavailable, error).into_response(),
     }
 }
+
+/// Handles `GET /api/v1/status/tsdb/blocks`.
+pub(super) async fn blocks(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    match tenant_of(&headers) {
+        Ok(tenant) => respond::success(json!({"blocks": api.services.blocks(&tenant)})),
+        Err(error) => error.into_response(),
+    }
+}

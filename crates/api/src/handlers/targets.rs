@@ -1,5 +1,7 @@
-//! `targets`, `targets/metadata` and `scrape_pools`: lists scrape targets, their metadata and their pools.
+//! `targets`, `targets/metadata`, `targets/relabel_steps`, `scrape_pools` and `scrape_pools/config`: scrape targets, their
+//! metadata, how they came about, and their pools.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -14,6 +16,9 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::services::{TargetMetadata, Targets};
 use crate::viewer::Viewer;
+
+/// The size of the labels of a target, as JSON.
+const MAX_LABELS_BYTES: usize = 64 << 10;
 
 /// The targets that a request may see.
 async fn shown(api: &Api, viewer: &Viewer, pool: Option<&str>) -> Targets {
@@ -42,6 +47,45 @@ pub(super) async fn targets(State(api): State<Arc<Api>>, viewer: Viewer, params:
 pub(super) async fn pools(State(api): State<Arc<Api>>, viewer: Viewer) -> Response {
     let targets = shown(&api, &viewer, None).await;
     respond::success_with_warnings(json!({"scrapePools": targets.pools}), &targets.warnings)
+}
+
+/// Handles `GET /api/v1/scrape_pools/config`.
+pub(super) async fn pool_config(State(api): State<Arc<Api>>, viewer: Viewer, params: Params) -> Response {
+    let yaml = || {
+        viewer.check_configured()?;
+        api.services.scrape_pool_yaml(pool_of(&params)?).map_err(no_config)
+    };
+    match yaml() {
+        Ok(yaml) => respond::success(json!({"yaml": yaml})),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Handles `GET /api/v1/targets/relabel_steps`.
+pub(super) async fn relabel_steps(State(api): State<Arc<Api>>, viewer: Viewer, params: Params) -> Response {
+    let steps = || {
+        viewer.check_configured()?;
+        let pool = pool_of(&params)?;
+        let text = params.get("labels").ok_or_else(|| ApiError::bad_data("no labels parameter provided"))?;
+        if text.len() > MAX_LABELS_BYTES {
+            return Err(ApiError::bad_data(format!("the labels are larger than {MAX_LABELS_BYTES} bytes")));
+        }
+        let labels: BTreeMap<String, String> =
+            serde_json::from_str(text).map_err(|e| ApiError::bad_data(format!("error parsing labels: {e}")))?;
+        api.services.relabel_steps(pool, &labels).map_err(no_config)
+    };
+    match steps() {
+        Ok(steps) => respond::success(json!({"steps": steps})),
+        Err(error) => error.into_response(),
+    }
+}
+
+fn pool_of(params: &Params) -> Result<&str, ApiError> {
+    params.get("scrapePool").ok_or_else(|| ApiError::bad_data("no scrapePool parameter provided"))
+}
+
+fn no_config(reason: String) -> ApiError {
+    ApiError::bad_data(format!("error retrieving scrape config: {reason}"))
 }
 
 /// Handles `GET /api/v1/targets/metadata`.

@@ -12,7 +12,9 @@ use pharos_testkit::{ManualClock, MemorySeries, MemorySource};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::services::{Alertmanagers, BuildInfo, Rules, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay};
+use crate::services::{
+    Alertmanagers, Block, BuildInfo, RelabelStep, Rules, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
+};
 use crate::{Api, ApiConfig, Services, router};
 
 /// Services of a node that is not ready and has nothing to show.
@@ -55,6 +57,15 @@ impl Services for NoServices {
         Targets { pools: vec!["node".into()], ..Targets::default() }
     }
     async fn target_metadata(&self) -> Vec<TargetMetadata> {
+        Vec::new()
+    }
+    fn scrape_pool_yaml(&self, pool: &str) -> Result<String, String> {
+        Err(format!("scrape pool {pool:?} not found"))
+    }
+    fn relabel_steps(&self, _: &str, labels: &BTreeMap<String, String>) -> Result<Vec<RelabelStep>, String> {
+        Ok(vec![RelabelStep { rule: json!({"action": "replace"}), output: labels.clone(), keep: true }])
+    }
+    fn blocks(&self, _: &TenantId) -> Vec<Block> {
         Vec::new()
     }
     async fn rules(&self) -> Rules {
@@ -186,6 +197,39 @@ async fn an_explained_query_has_a_plan_and_no_result() {
     let data = data("/api/v1/query?query=sum(a)&explain=true").await;
     assert_eq!(data["explain"]["logical"]["operator"], "aggregate");
     assert_eq!(data["result"], Value::Null);
+}
+
+#[tokio::test]
+async fn relabelling_is_shown_rule_by_rule() {
+    let labels = "%7B%22__address__%22:%22a%22%7D";
+    let steps = data(&format!("/api/v1/targets/relabel_steps?scrapePool=node&labels={labels}")).await;
+    let expected = json!([{"rule": {"action": "replace"}, "output": {"__address__": "a"}, "keep": true}]);
+    assert_eq!(steps["steps"], expected);
+    for (query, expected) in [
+        ("", "no scrapePool parameter provided"),
+        ("scrapePool=node", "no labels parameter provided"),
+        ("scrapePool=node&labels=%5B%5D", "error parsing labels: "),
+    ] {
+        let error = bad_data(&format!("/api/v1/targets/relabel_steps?{query}")).await;
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let long = format!("%7B%22a%22:%22{}%22%7D", "x".repeat(65_536));
+    let error = bad_data(&format!("/api/v1/targets/relabel_steps?scrapePool=node&labels={long}")).await;
+    assert!(error.contains("larger than 65536 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pool_that_does_not_exist_has_no_configuration() {
+    let error = bad_data("/api/v1/scrape_pools/config?scrapePool=gone").await;
+    assert_eq!(error, "error retrieving scrape config: scrape pool \"gone\" not found");
+    assert_eq!(bad_data("/api/v1/scrape_pools/config").await, "no scrapePool parameter provided");
+}
+
+#[tokio::test]
+async fn blocks_and_the_version_are_shown() {
+    assert_eq!(data("/api/v1/status/tsdb/blocks").await, json!({"blocks": []}));
+    let (status, body) = get("/version").await;
+    assert_eq!((status, &body["version"]), (StatusCode::OK, &json!("")));
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 use pharos_api::Services;
 use pharos_api::query_log::QueryLog;
 use pharos_api::services::{
-    Alertmanagers, BuildInfo, HeadStats, NameCount, Rules, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
+    Alertmanagers, Block, BlockCompaction, BlockStats, BuildInfo, HeadStats, NameCount, RelabelStep, Rules,
+    RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
 };
 use pharos_config::ByteSize;
 use pharos_gocompat::format_duration;
@@ -24,6 +25,7 @@ use super::deletions::SeriesDeletions;
 use super::limits;
 use super::restart;
 use super::rules::AllRules;
+use super::scrape_pools;
 use super::snapshot::Snapshots;
 use super::statistics::Statistics;
 use super::targets::{AllTargets, ExternalUrl};
@@ -228,6 +230,20 @@ impl Services for NodeServices {
         self.targets.all(&request).await.into_metadata()
     }
 
+    fn scrape_pool_yaml(&self, pool: &str) -> Result<String, String> {
+        scrape_pools::yaml(&self.config.current(), pool)
+    }
+
+    fn relabel_steps(&self, pool: &str, labels: &BTreeMap<String, String>) -> Result<Vec<RelabelStep>, String> {
+        scrape_pools::relabel_steps(&self.config.current(), pool, labels)
+    }
+
+    fn blocks(&self, tenant: &TenantId) -> Vec<Block> {
+        let view = self.deletions.meta.view();
+        let catalogue = view.catalogue.tenant(tenant.as_str());
+        catalogue.map(|tenant| tenant.blocks.iter().map(|block| shown_block(block)).collect()).unwrap_or_default()
+    }
+
     async fn rules(&self) -> Rules {
         self.rules.all().await
     }
@@ -246,6 +262,23 @@ impl Services for NodeServices {
 
     fn snapshot(&self, skip_head: bool) -> Result<String, String> {
         self.snapshots.take(skip_head)
+    }
+}
+
+/// A block of the catalogue as the API shows it. All blocks are cut from memory so far.
+fn shown_block(block: &pharos_cluster::catalogue::BlockEntry) -> Block {
+    Block {
+        ulid: block.id.clone(),
+        min_time: block.min_t,
+        max_time: block.max_t.saturating_add(1),
+        stats: BlockStats { num_samples: block.samples, num_series: block.series },
+        compaction: BlockCompaction { level: 1, sources: vec![block.id.clone()] },
+        version: 1,
+        window_start: block.window_start,
+        window_end: block.window_end,
+        bytes: block.bytes,
+        delta: block.delta,
+        shards: block.shards.len(),
     }
 }
 
