@@ -18,7 +18,7 @@ use crate::services::{TargetMetadata, Targets};
 use crate::viewer::Viewer;
 
 /// The size of the labels of a target, as JSON.
-const MAX_LABELS_BYTES: usize = 64 << 10;
+const MAX_LABELS_BYTES: usize = 32 << 10;
 
 /// The targets that a request may see.
 async fn shown(api: &Api, viewer: &Viewer, pool: Option<&str>) -> Targets {

@@ -213,9 +213,9 @@ async fn relabelling_is_shown_rule_by_rule() {
         let error = bad_data(&format!("/api/v1/targets/relabel_steps?{query}")).await;
         assert!(error.starts_with(expected), "{error}");
     }
-    let long = format!("%7B%22a%22:%22{}%22%7D", "x".repeat(65_536));
+    let long = format!("%7B%22a%22:%22{}%22%7D", "x".repeat(32_768));
     let error = bad_data(&format!("/api/v1/targets/relabel_steps?scrapePool=node&labels={long}")).await;
-    assert!(error.contains("larger than 65536 bytes"), "{error}");
+    assert!(error.contains("larger than 32768 bytes"), "{error}");
 }
 
 #[tokio::test]
