@@ -5,7 +5,7 @@
 
 A variant is a target with random settings, certificates, headers, encodings, ends of connections, redirects and expositions in all formats, many of
 them odd (scrape_variants/). Samples of six scrapes, stale markers, the series about scrapes, exemplars, metadata, requests and the page of targets are compared. Variants that
-differ are run once more, alone, because a busy machine delays scrapes. `--record` keeps what Prometheus does in scrape_variants/recorded.json.gz, with which
+differ are run again, alone, because a busy machine delays scrapes. `--record` keeps what Prometheus does in scrape_variants/recorded.json.gz, with which
 `--recorded` compares. Needs openssl for targets with TLS and, but for `--recorded`, prometheus (in $PEERS).
 """
 import argparse
@@ -21,6 +21,8 @@ from pharos import Checks, Pharos, Service, Skipped, check, free_port, peer, wai
 from scrape_variants import certificates, outcome, server
 from scrape_variants.variants import SCRAPES, Variant
 
+# How often variants that differ are run again.
+LOOKS = 3
 RECORDING = pathlib.Path(__file__).resolve().parent / "scrape_variants" / "recorded.json.gz"
 
 # With a window, Prometheus fails a scrape for one sample that is older.
@@ -96,13 +98,15 @@ def beside_prometheus(folder, options):
     for begin in range(0, len(indexes), options.round):
         part = indexes[begin:begin + options.round]
         _, first = compare(folder, options.seed, part)
-        if first:
-            shutil.rmtree(f"{folder}/{part[0]}")
-            variants, again = compare(folder, options.seed, list(first))
-            different |= again
-            for index, parts in again.items():
-                print(f"{variants[index].describe()}\n  " + "\n  ".join(parts), flush=True)
-            shutil.rmtree(f"{folder}/{list(first)[0]}", ignore_errors=True)
+        shutil.rmtree(f"{folder}/{part[0]}")
+        variants, left = {}, first
+        for _ in range(LOOKS):
+            if left:
+                variants, left = compare(folder, options.seed, list(left))
+                shutil.rmtree(f"{folder}/{list(variants)[0]}")
+        different |= left
+        for index, parts in left.items():
+            print(f"{variants[index].describe()}\n  " + "\n  ".join(parts), flush=True)
         print(f"     {begin + len(part)} variants, {len(first)} differ at first, {len(different)} in all", flush=True)
     check(not different, f"{len(different)} of {len(indexes)} variants differ: {sorted(different)}")
 

@@ -24,6 +24,8 @@ class Targets:
         self.requests = collections.defaultdict(set)
         self.ports = {}
         self.loop = asyncio.new_event_loop()
+        # Handshakes that fail, and what is still running at the end.
+        self.loop.set_exception_handler(lambda *_: None)
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         asyncio.run_coroutine_threadsafe(self.listen(), self.loop).result(60)
