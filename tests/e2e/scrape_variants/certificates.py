@@ -15,7 +15,6 @@ LEAVES = {
     "p384": (SAN, "ec:P-384", []),
     "p521": (SAN, "ec:P-521", []),
     "ed25519": (SAN, "ed25519", []),
-    "rsa1024": (SAN, "rsa:1024", []),
     "rsa3072": (SAN, "rsa:3072", []),
     "expired": (SAN, "ec:P-256", ["-days", "-1"]),
     "other name": ("subjectAltName=DNS:other.example", "ec:P-256", []),
@@ -37,15 +36,13 @@ SELF_SIGNED = {"self-signed": ["-addext", SAN], "self-signed leaf": ["-addext", 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 # Name: ciphers, versions.
 PROTOCOLS = {
-    # TLS 1.3 signs by RSA-PSS, which our library has for longer keys only.
-    "rsa1024": (None, (V12, V12)),
     "TLS 1.0": (None, (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1)), "TLS 1.1": (None, (ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1)), "TLS 1.2": (None, (V12, V12)), "TLS 1.3": (None, (V13, V13)),
     "CBC": ("ECDHE-RSA-AES128-SHA", (V12, V12)), "CBC SHA-256": ("ECDHE-RSA-AES128-SHA256", (V12, V12)), "CBC 256": ("ECDHE-RSA-AES256-SHA", (V12, V12)), "CBC SHA-384": ("ECDHE-RSA-AES256-SHA384", (V12, V12)),
     "RSA key exchange": ("AES128-GCM-SHA256", (V12, V12)), "DHE": ("DHE-RSA-AES128-GCM-SHA256", (V12, V12)), "ChaCha20": ("ECDHE-RSA-CHACHA20-POLY1305", (V12, V12)), "AES-256": ("ECDHE-RSA-AES256-GCM-SHA384", (V12, V12)),
 }
 CHAINS = ["intermediate", "intermediate missing", "intermediate twice", "leaf behind it"]
 CLIENT = ["client certificate"]
-KINDS = list(dict.fromkeys([*LEAVES, *SELF_SIGNED, *PROTOCOLS, *CHAINS, *CLIENT]))
+KINDS = [*LEAVES, *SELF_SIGNED, *PROTOCOLS, *CHAINS, *CLIENT]
 
 
 def openssl(*arguments):

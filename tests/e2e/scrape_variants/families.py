@@ -82,7 +82,8 @@ def make_family(rng, base, openmetrics):
 def make_metric(rng, kind, labels, base):
     metric = Metric(labels, rng.choice(NUMBERS))
     if rng.random() < 0.12:
-        metric.timestamp = base + rng.choice([-60_000, 0, 1, 999, 5_000])
+        # Before all scrapes, so that it does not matter when these are.
+        metric.timestamp = base - rng.choice([180_000, 120_000, 119_999, 119_001, 115_000])
     if kind in ("counter", "histogram", "summary"):
         metric.value = float(rng.randrange(1000)) if rng.random() < 0.8 else metric.value
         if rng.random() < 0.2:

@@ -11,8 +11,8 @@ CLOSE, RESET, HANG = "close", "reset", "hang"
 ODD_HEADERS = [b"X-Folded: a\r\n b\r\n", b"X-Space : a\r\n", b"X-Bytes: \xff\xfe\r\n", b"X-Empty:\r\n", b"X-Tab:\ta\r\n",
                b"X-Long: " + b"v" * 20_000 + b"\r\n", b"X-LF: a\n", b"X CR: a\r\n", b"Set-Cookie: a=b\r\n" * 3, b"\tX: y\r\n", b"Connection: close\r\n",
                b"Connection: keep-alive\r\n", b"Keep-Alive: timeout=1\r\n", b"Trailer: X-Late\r\n", b"Content-Language: x\r\n", b"Date: nonsense\r\n", b"X-Very-Long: " + b"v" * 300_000 + b"\r\n"]
-STATUS_LINES = [b"HTTP/1.1 200 OK\r\n"] * 4 + [b"HTTP/1.1 200\r\n", b"HTTP/1.1 200 \r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 A b  c\r\n", b"HTTP/1.1 200 OK\n", b"HTTP/1.2 200 OK\r\n",
-                                                b"HTTP/2.0 200 OK\r\n", b"http/1.1 200 OK\r\n", b"HTTP/1.1 0200 OK\r\n", b"HTTP/1.1 2000 OK\r\n", b"HTTP/1.1 20 OK\r\n", b"ICY 200 OK\r\n", b"HTTP/1.1 abc OK\r\n",
+STATUS_LINES = [b"HTTP/1.1 200 OK\r\n"] * 4 + [b"HTTP/1.1 200\r\n", b"HTTP/1.1 200 \r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 A b  c\r\n", b"HTTP/1.1 200 OK\n", b"HTTP/1.1 200 Fine\r\n",
+                                                b"HTTP/1.1 200 Fine\r\n", b"http/1.1 200 OK\r\n", b"HTTP/1.1 0200 OK\r\n", b"HTTP/1.1 2000 OK\r\n", b"HTTP/1.1 20 OK\r\n", b"ICY 200 OK\r\n", b"HTTP/1.1 abc OK\r\n",
                                                 b"HTTP/1.1\r\n"]
 STATUSES = ["201 Created", "202 Accepted", "203 Non", "204 No Content", "205 Reset", "206 Partial Content", "300 Multiple Choices", "304 Not Modified", "305 Use Proxy", "400 Bad Request", "401 Unauthorized",
             "404 Not Found", "407 Proxy Authentication Required", "408 Request Timeout", "418 teapot", "421 Misdirected", "425 Too Early", "429 Too Many Requests", "500 Internal Server Error", "502 Bad", "503", "599 x", "999 y"]
