@@ -2,8 +2,9 @@
 
 use std::error::Error;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "pharos/agent.proto",
+    "pharos/alertmanager.proto",
     "pharos/ingest.proto",
     "pharos/meta.proto",
     "pharos/query.proto",

@@ -37,6 +37,7 @@ check "queries under way" 120 queries.py
 check "scrapes" 120 scrapes.py --recorded
 check "pushes" 60 pushes.py --recorded
 check "receivers of notifications" 180 receivers.py
+check "from a rule to a webhook" 60 notifications.py --only alone
 check "a cluster" 240 cluster.py --short
 
 began=$SECONDS

@@ -63,7 +63,12 @@ const TABLE: &[Row] = &[
     ("compactor", Role, &["cluster", "model"], &[]),
     ("querier", Role, &["cluster", "model", "promql", "transport"], &["testkit"]),
     ("web", Role, &[], &[]),
-    ("alertmanager", Role, &["config", "gocompat", "http-client", "model", "notify"], &[]),
+    (
+        "alertmanager",
+        Role,
+        &["cluster", "config", "gocompat", "http-client", "model", "notify", "transport"],
+        &[],
+    ),
     ("api", Role, &["gocompat", "histogram", "model", "promql", "querier", "transport"], &["testkit"]),
     (
         "pharos",

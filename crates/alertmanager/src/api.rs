@@ -3,7 +3,7 @@
 //! A handler decodes, asks the engine and encodes. JSON, filters and error texts are Alertmanager's; times have milliseconds
 //! there, and here.
 
-mod alerts;
+pub(crate) mod alerts;
 mod error;
 mod json;
 mod limits;

@@ -1,8 +1,12 @@
-//! What the engine asks of the other replicas, if there are any, and the replicas of `--cluster.peer`.
+//! What the engine asks of the other replicas, if there are any. [`Cluster`] is a set of replicas that call each other; a
+//! [`Carrier`] carries the calls.
 
+mod carrier;
 mod claims;
 pub mod cluster;
+pub mod http;
 mod members;
+pub mod nodes;
 mod wire;
 
 use std::time::Duration;
@@ -13,6 +17,7 @@ use jiff::Timestamp;
 use crate::notification_log::Entry;
 use crate::silences::Silence;
 
+pub use carrier::Carrier;
 pub use cluster::{Cluster, ClusterSettings};
 
 /// A change that replicas share.

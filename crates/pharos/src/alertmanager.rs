@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use pharos_alertmanager::api::{self, ApiSettings};
 use pharos_alertmanager::engine::{Engine, Settings};
 use pharos_alertmanager::metrics::Metrics;
+use pharos_alertmanager::replicas::http::{self as replica_http, HttpCarrier};
 use pharos_alertmanager::replicas::{Alone, Cluster, ClusterSettings, Replicas};
 use pharos_alertmanager::run::run as run_engine;
 use pharos_alertmanager::silences::SilenceLimits;
@@ -27,7 +28,7 @@ use crate::logging;
 use crate::metrics::{REVISION, VERSION, metrics_text, register_process_metrics};
 use crate::server::http::{self, HttpConfig, Patience, SharedRouter};
 use crate::server::network::address::advertised;
-pub(crate) use built_in::{AlertmanagerHandle, BuiltIn, PATH, Surroundings};
+pub(crate) use built_in::{AlertmanagerHandle, BuiltIn, Neighbours, Prepared, Surroundings};
 use configuration::Configuration;
 
 /// Connections over all listeners of one kind.
@@ -250,12 +251,13 @@ impl Replication {
             reconnect_timeout: args.reconnect_timeout,
         };
         tracing::info!(address = settings.address, name = settings.name, "listening for other replicas");
-        Ok(Some(Replication { cluster: Cluster::new(settings, clock)?, listener }))
+        let cluster = Cluster::new(settings, Arc::new(HttpCarrier::new()?), clock);
+        Ok(Some(Replication { cluster, listener }))
     }
 
     fn start(self, engine: &Arc<Engine>, stopped: watch::Receiver<bool>) -> [JoinHandle<()>; 2] {
         self.cluster.attach(engine);
-        let router = self.cluster.router();
+        let router = replica_http::router(self.cluster.clone());
         let serving = listen(vec![self.listener], router, Patience::Client(PATIENCE), stopped.clone());
         [serving, tokio::spawn(self.cluster.run(stopped))]
     }

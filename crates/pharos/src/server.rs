@@ -37,7 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::alertmanager::{BuiltIn, Surroundings};
+use crate::alertmanager::Prepared;
 use crate::cli::ServerArgs;
 use crate::logging;
 use crate::metrics::register_process_metrics;
@@ -88,14 +88,7 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
     let serving = tokio::spawn(http::serve(listeners, router.clone(), http_config.clone(), None, stopped.clone()));
 
     let folders = Folders::new(&args.storage.path)?;
-    let surroundings = Surroundings {
-        folder: &args.storage.path,
-        external_url: args.web.external_url(),
-        clock: clock.clone(),
-        registry: &registry,
-        stopped: stopped.clone(),
-    };
-    let alertmanager = BuiltIn::start(&args.alertmanager, surroundings).await?;
+    let alertmanager = Prepared::new(&args).await?;
     let started = roles::start(roles::Parts {
         args: &args,
         config,
@@ -104,7 +97,7 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
         log,
         folders,
         http: http_config,
-        alertmanager: alertmanager.as_ref().map(BuiltIn::handle),
+        alertmanager,
         stop: stop.clone(),
         stopped,
     });
@@ -118,7 +111,7 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
             return Ok(());
         }
     };
-    router.store(Some(Arc::new(web::router(&args.web, &roles, alertmanager.as_ref())?)));
+    router.store(Some(Arc::new(web::router(&args.web, &roles)?)));
     tracing::info!("server is ready to receive web requests");
 
     let is_auto_reload = args.auto_reload || args.features().has("auto-reload-config");
@@ -132,9 +125,6 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
         None => tracing::info!("stopping"),
     }
     wind_down(roles, serving, &stop, &mut signals).await;
-    if let Some(alertmanager) = alertmanager {
-        alertmanager.finish().await;
-    }
     tracing::info!("see you next time");
     // The exit code tells a supervisor to restart the process.
     failed.map_or(Ok(()), Err)

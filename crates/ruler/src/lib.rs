@@ -26,7 +26,9 @@ mod view;
 mod write;
 
 pub use components::{AlertSink, OutgoingAlert, RuleEngine, RuleWork, RulerComponents, RulerConfig};
-pub use notifier::{KnownAlertmanagers, Notifier, NotifierConfig, NotifierRules, PreparedNotifier};
+pub use notifier::{
+    KnownAlertmanagers, MemberAlertmanagers, Notifier, NotifierConfig, NotifierRules, OwnAlertmanagers, PreparedNotifier,
+};
 pub use ownership::Ownership;
 pub use ruler::{RuleFile, RuleSet, Ruler};
 pub use service::RemoteRulers;

@@ -2,8 +2,10 @@
 //!
 //! Alerts get the external labels and are relabelled; then each Alertmanager has a bounded queue and a task of its own
 //! ([`destination`]), so that one that is slow or down holds up no other. Alertmanagers are discovered as targets are.
+//! Those of Pharos itself, in this process and on other nodes ([`members`]), get all alerts without configuration.
 
 mod destination;
+mod members;
 mod metrics;
 mod payload;
 mod targets;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures::future::{join_all, select_all};
 use parking_lot::Mutex;
+use pharos_cluster::View;
 use pharos_config::{ConfigError, RelabelRule, ResolvedAlerting, ResolvedAlertmanagers, relabel};
 use pharos_discovery::{DiscoveredTargets, DiscoveryManager, DiscoveryMetrics};
 use pharos_http_client::HttpClient;
@@ -24,6 +27,8 @@ use tokio::sync::watch;
 
 use crate::components::{AlertSink, OutgoingAlert};
 use destination::{Destination, HttpPost, Post};
+pub use members::MemberAlertmanagers;
+use members::MemberDestinations;
 use metrics::NotifierMetrics;
 use targets::Discovered;
 
@@ -56,12 +61,21 @@ pub struct KnownAlertmanagers {
     pub dropped: Vec<String>,
 }
 
+/// The Alertmanagers that get all alerts without configuration.
+#[derive(Default)]
+pub struct OwnAlertmanagers {
+    /// The one of this process, and the URL under which it is shown. It takes alerts without HTTP.
+    pub built_in: Option<(String, Arc<dyn AlertSink>)>,
+    /// Those of the cluster's other nodes.
+    pub members: Option<MemberAlertmanagers>,
+}
+
 /// Sends alerts to Alertmanagers. Create it, then [`Notifier::run`] it.
 pub struct Notifier {
     shared: Arc<Shared>,
     discovery_metrics: DiscoveryMetrics,
-    /// The Alertmanager of this process, which takes alerts without HTTP.
-    built_in: Option<Arc<dyn AlertSink>>,
+    own: OwnAlertmanagers,
+    members: MemberDestinations,
     state: ArcSwap<State>,
     changed: watch::Sender<()>,
 }
@@ -105,7 +119,7 @@ impl Notifier {
     pub fn create(
         config: NotifierConfig,
         rules: NotifierRules,
-        built_in: Option<Arc<dyn AlertSink>>,
+        own: OwnAlertmanagers,
         clock: Arc<dyn Clock>,
         registry: &Registry,
     ) -> Result<Arc<Self>, String> {
@@ -114,7 +128,8 @@ impl Notifier {
         let state = State::default().next(rules).map_err(|error| error.to_string())?;
         let shared = Arc::new(Shared { config, metrics, clock });
         let (state, changed) = (ArcSwap::from_pointee(state), watch::Sender::new(()));
-        Ok(Arc::new(Notifier { shared, discovery_metrics, built_in, state, changed }))
+        let members = MemberDestinations::default();
+        Ok(Arc::new(Notifier { shared, discovery_metrics, own, members, state, changed }))
     }
 
     /// Prepares a reload. Nothing changes before [`Notifier::apply`].
@@ -134,6 +149,8 @@ impl Notifier {
     /// The Alertmanagers that are known.
     pub fn alertmanagers(&self) -> KnownAlertmanagers {
         let mut known = KnownAlertmanagers::default();
+        known.active.extend(self.own.built_in.iter().map(|(url, _)| url.clone()));
+        known.active.extend(self.members.urls());
         for section in &self.state.load().sections {
             let section = section.known.lock();
             known.active.extend(section.active.keys().cloned());
@@ -147,19 +164,22 @@ impl Notifier {
         let mut changed = self.changed.subscribe();
         let mut discovery = DiscoveryManager::new(self.shared.clock.clone(), self.discovery_metrics.clone());
         let mut found: Vec<Found> = Vec::new();
-        // The first configuration is new, too.
+        let mut views = self.own.members.as_ref().map(|members| members.views.clone());
+        // The first configuration and the first view are new, too.
         changed.mark_changed();
+        views.iter_mut().for_each(watch::Receiver::mark_changed);
         loop {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => break,
                 Ok(()) = changed.changed() => found = self.subscribe(&mut discovery, found),
                 at = any_changed(&mut found) => self.sync(&mut found[at]),
+                Some(view) = next(&mut views) => self.sync_members(&view),
             }
         }
         let sections = self.state.load().sections.clone();
         let ended = sections.iter().flat_map(|section| std::mem::take(&mut section.known.lock().active).into_values());
-        let ended: Vec<Destination> = ended.collect();
+        let ended: Vec<Destination> = ended.chain(self.members.take_all()).collect();
         join_all(ended.into_iter().map(Destination::end)).await;
     }
 
@@ -206,6 +226,20 @@ impl Notifier {
         previous.into_values().for_each(end_in_background);
         self.shared.metrics.set_discovered(self.alertmanagers().active.len());
     }
+
+    /// Starts and ends destinations so that there is one for each Alertmanager of another node.
+    fn sync_members(&self, view: &View) {
+        let Some(members) = &self.own.members else { return };
+        self.members.sync(members, view, &self.shared).for_each(end_in_background);
+        self.shared.metrics.set_discovered(self.alertmanagers().active.len());
+    }
+}
+
+/// The next view of the cluster; none if there is no cluster.
+async fn next(views: &mut Option<watch::Receiver<View>>) -> Option<View> {
+    let views = views.as_mut()?;
+    views.changed().await.ok()?;
+    Some(views.borrow_and_update().clone())
 }
 
 impl AlertSink for Notifier {
@@ -215,9 +249,10 @@ impl AlertSink for Notifier {
         if alerts.is_empty() {
             return;
         }
-        if let Some(built_in) = &self.built_in {
+        if let Some((_, built_in)) = &self.own.built_in {
             built_in.send(tenant, &alerts);
         }
+        self.members.add(&alerts);
         for section in &state.sections {
             let own: Vec<Arc<OutgoingAlert>> = match section.config.alert_relabel.is_empty() {
                 true => alerts.iter().cloned().map(Arc::new).collect(),

@@ -19,6 +19,12 @@ pub mod agent_v1 {
     include!(concat!(env!("OUT_DIR"), "/pharos.agent.v1.rs"));
 }
 
+/// Calls between replicas of the Alertmanager, and calls from rulers to them.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod alertmanager_v1 {
+    include!(concat!(env!("OUT_DIR"), "/pharos.alertmanager.v1.rs"));
+}
+
 /// Calls of the write path between nodes.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod ingest_v1 {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::params::{self, Filter, Pairs};
 use super::{Api, ApiError, time};
-use crate::engine::{Active, AlertView, Muting};
+use crate::engine::{Active, AlertView, Engine, Muting};
 
 #[derive(Serialize)]
 struct ReceiverName<'v> {
@@ -197,18 +197,22 @@ struct PostedAlert {
 
 /// Takes the valid alerts of a request, even if others are invalid.
 pub(super) async fn post(State(api): State<Arc<Api>>, body: Bytes) -> Result<StatusCode, ApiError> {
-    let posted: Vec<PostedAlert> = serde_json::from_slice(&body)
+    take(&api.engine, &body).await.map(|()| StatusCode::OK)
+}
+
+/// Takes the valid alerts of a body, even if others are invalid.
+pub(crate) async fn take(engine: &Arc<Engine>, body: &[u8]) -> Result<(), ApiError> {
+    let posted: Vec<PostedAlert> = serde_json::from_slice(body)
         .map_err(|error| ApiError::Unreadable(format!("parsing alerts body from \"\" failed, because {error}")))?;
     let missing = posted.iter().enumerate().filter(|(_, alert)| alert.labels.is_none());
     let missing: Vec<String> = missing.map(|(position, _)| format!("{position}.labels in body is required")).collect();
     if !missing.is_empty() {
         return Err(ApiError::validation(&missing));
     }
-    let engine = &api.engine;
     let mut failures = Vec::new();
     let mut valid = Vec::with_capacity(posted.len());
     for posted in posted {
-        match accept(posted, &api) {
+        match accept(posted, engine) {
             Ok(alert) => valid.push(alert),
             Err(failure) => {
                 engine.metrics.invalid.with_label_values(&["v2"]).inc();
@@ -220,19 +224,19 @@ pub(super) async fn post(State(api): State<Arc<Api>>, body: Bytes) -> Result<Sta
     let put = tokio::task::spawn_blocking(move || engine.receive(valid)).await;
     put.map_err(|error| ApiError::Internal(error.to_string()))?;
     match failures.is_empty() {
-        true => Ok(StatusCode::OK),
+        true => Ok(()),
         false => Err(ApiError::BadRequest(failures.join("\n"))),
     }
 }
 
 /// Completes and checks an alert.
-fn accept(posted: PostedAlert, api: &Api) -> Result<Alert, String> {
-    let now = api.engine.now();
+fn accept(posted: PostedAlert, engine: &Engine) -> Result<Alert, String> {
+    let now = engine.now();
     let read = |text: Option<String>| time::parse(text.as_deref().unwrap_or_default());
     let (starts_at, ends_at) = (read(posted.starts_at)?, read(posted.ends_at)?);
     let starts_at = starts_at.or(ends_at).unwrap_or(now);
     let timed_out = ends_at.is_none();
-    let resolve_timeout = api.engine.active().map(|active| active.config.resolve_timeout()).unwrap_or_default();
+    let resolve_timeout = engine.active().map(|active| active.config.resolve_timeout()).unwrap_or_default();
     let ends_at = ends_at.unwrap_or_else(|| now.checked_add(resolve_timeout).unwrap_or(jiff::Timestamp::MAX));
     let mut labels = posted.labels.unwrap_or_default();
     labels.retain(|_, value| !value.is_empty());
@@ -251,7 +255,7 @@ fn accept(posted: PostedAlert, api: &Api) -> Result<Alert, String> {
     if alert.labels.is_empty() {
         return Err("at least one label pair required".into());
     }
-    let syntax = api.engine.settings.syntax;
+    let syntax = engine.settings.syntax;
     for (what, set) in [("label set", &alert.labels), ("annotations", &alert.annotations)] {
         if let Some(name) = set.keys().find(|name| !syntax.is_label_name(name)) {
             return Err(format!("invalid {what}: invalid name {name:?}"));

@@ -1,4 +1,4 @@
-//! Errors of the API and their status codes. Only this file maps one to the other.
+//! Errors of the API and their status codes, of HTTP and of gRPC. Only this file maps one to the other.
 
 use super::json::Json;
 use axum::http::StatusCode;
@@ -52,6 +52,18 @@ impl From<SilenceError> for ApiError {
             SilenceError::Invalid(_) | SilenceError::TooLarge { .. } | SilenceError::TooMany { .. } => {
                 ApiError::BadRequest(error.to_string())
             }
+        }
+    }
+}
+
+impl From<ApiError> for tonic::Status {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::BadRequest(text) | ApiError::Unreadable(text) | ApiError::Invalid(_, text) => {
+                tonic::Status::invalid_argument(text)
+            }
+            ApiError::NotFound(text) => tonic::Status::not_found(text.unwrap_or_default()),
+            ApiError::Internal(text) => tonic::Status::internal(text),
         }
     }
 }

@@ -7,30 +7,21 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{Method, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use pharos_config::HttpConfig;
-use pharos_http_client::{HttpClient, HttpRequest};
 use pharos_model::Clock;
+use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
+use super::carrier::Carrier;
 use super::claims::{Claim, Claims};
 use super::members::Members;
 use super::wire::Letter;
 use super::{Change, ReplicaInfo, ReplicaStatus, Replicas};
 use crate::engine::Engine;
 
-/// The path of calls.
-const PATH: &str = "/pharos/alertmanager/replica";
-/// Largest call or answer, bytes.
-const MAX_BYTES: usize = 256 << 20;
 /// How long a call may take. Shorter than the silence after which a replica is missed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -59,11 +50,22 @@ pub struct ClusterSettings {
     pub reconnect_timeout: Duration,
 }
 
+/// Why a call of another replica is refused.
+#[derive(Debug, Error)]
+pub(crate) enum Refused {
+    /// The bytes are no call.
+    #[error("not a call of a replica: {0}")]
+    Unreadable(String),
+    /// The caller belongs to another cluster.
+    #[error("{0}")]
+    OtherCluster(String),
+}
+
 /// The replicas.
 pub struct Cluster {
     settings: ClusterSettings,
     clock: Arc<dyn Clock>,
-    client: HttpClient,
+    carrier: Arc<dyn Carrier>,
     state: Mutex<ClusterState>,
     /// Set once, because the engine is opened after this.
     engine: OnceLock<Weak<Engine>>,
@@ -80,23 +82,19 @@ struct ClusterState {
 
 impl Cluster {
     /// Replicas that are not called yet.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be built.
-    pub fn new(settings: ClusterSettings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, String> {
-        let client = HttpConfig::default().http_client().and_then(|config| HttpClient::new(&config));
+    pub fn new(settings: ClusterSettings, carrier: Arc<dyn Carrier>, clock: Arc<dyn Clock>) -> Arc<Self> {
         let own = ReplicaInfo { name: settings.name.clone(), address: settings.address.clone() };
         let members = Members::new(own, &settings.peers, settings.reconnect_interval, settings.reconnect_timeout);
         let state = ClusterState { members, claims: Claims::default(), calling: HashSet::new() };
-        Ok(Arc::new(Cluster {
+        Arc::new(Cluster {
             clock,
-            client: client.map_err(|error| error.to_string())?,
+            carrier,
             state: Mutex::new(state),
             engine: OnceLock::new(),
             claims_changed: Notify::new(),
             settled: watch::Sender::new(settings.peers.is_empty()),
             settings,
-        }))
+        })
     }
 
     /// Connects the replicas with the engine that they share the changes of.
@@ -105,9 +103,10 @@ impl Cluster {
         let _first_stays = self.engine.set(Arc::downgrade(engine));
     }
 
-    /// The interface for the other replicas.
-    pub fn router(self: &Arc<Self>) -> Router {
-        Router::new().route(PATH, post(answer)).layer(DefaultBodyLimit::max(MAX_BYTES)).with_state(self.clone())
+    /// Takes which other replicas there are, where something else than the replicas themselves knows that. Those that are
+    /// not listed are forgotten.
+    pub fn set_peers(&self, peers: &[ReplicaInfo]) {
+        self.state.lock().members.set_peers(peers, self.clock.monotonic());
     }
 
     /// Calls the others until `stop` becomes true, then says goodbye.
@@ -192,24 +191,13 @@ impl Cluster {
 
     /// Sends a letter and takes the answer. Whether the replica was not live before; none if it did not answer.
     async fn call(&self, address: &str, letter: Letter) -> Option<bool> {
-        let request = HttpRequest {
-            method: Method::POST,
-            url: format!("http://{address}{PATH}"),
-            shown_url: None,
-            headers: Vec::new(),
-            body: Bytes::from(letter.encode()),
-        };
-        let call = self.client.send(request, MAX_BYTES);
+        let call = self.carrier.carry(address, Bytes::from(letter.encode()));
         let reason = match pharos_model::clock::timeout(&*self.clock, CALL_TIMEOUT, call).await {
-            Ok(Ok(response)) if response.status == 200 => match Letter::decode(&response.body) {
+            Ok(Ok(answer)) => match Letter::decode(&answer) {
                 Ok(answer) => return Some(self.take(answer, false).await),
                 Err(error) => format!("the answer cannot be read: {error}"),
             },
-            Ok(Ok(response)) => {
-                let body = String::from_utf8_lossy(&response.body);
-                format!("status {}: {}", response.status, body.trim().chars().take(200).collect::<String>())
-            }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(reason)) => reason,
             Err(elapsed) => elapsed.to_string(),
         };
         tracing::debug!(address, reason, "a replica does not answer; calling it again later");
@@ -250,6 +238,31 @@ impl Cluster {
         is_new
     }
 
+    /// Answers a call of another replica.
+    ///
+    /// # Errors
+    /// It is none, or one of another cluster.
+    pub(crate) async fn answer(&self, call: &[u8]) -> Result<Vec<u8>, Refused> {
+        let letter = Letter::decode(call).map_err(Refused::Unreadable)?;
+        let label = &self.settings.label;
+        if letter.label != *label {
+            return Err(Refused::OtherCluster(format!("the label of this cluster is {label:?}, the call's {:?}", letter.label)));
+        }
+        let wants_everything = letter.wants_everything;
+        let asked: Vec<String> = letter.claims.iter().map(|claim| claim.key.clone()).collect();
+        self.take(letter, true).await;
+        let mut answer = self.letter();
+        let now = wall(&*self.clock);
+        answer.claims = {
+            let state = self.state.lock();
+            asked.iter().filter_map(|key| state.claims.get(key, now).cloned()).collect()
+        };
+        if wants_everything {
+            answer.changes = self.engine().map(|engine| engine.shared()).unwrap_or_default();
+        }
+        Ok(answer.encode())
+    }
+
     /// Sends a letter to all live replicas and waits for their answers.
     async fn tell_live(&self, letter: Letter) {
         let addresses = self.state.lock().members.live_addresses(self.clock.monotonic());
@@ -265,32 +278,6 @@ impl Cluster {
         let claim = state.claims.get(key, wall(&*self.clock))?;
         state.members.is_live(&claim.holder, self.clock.monotonic()).then(|| claim.clone())
     }
-}
-
-/// Answers a call of another replica.
-async fn answer(State(cluster): State<Arc<Cluster>>, body: Bytes) -> Response {
-    let letter = match Letter::decode(&body) {
-        Ok(letter) => letter,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("not a call of a replica: {error}\n")).into_response(),
-    };
-    if letter.label != cluster.settings.label {
-        let reason =
-            format!("the label of this cluster is {:?}, the call's {:?}\n", cluster.settings.label, letter.label);
-        return (StatusCode::FORBIDDEN, reason).into_response();
-    }
-    let wants_everything = letter.wants_everything;
-    let asked: Vec<String> = letter.claims.iter().map(|claim| claim.key.clone()).collect();
-    cluster.take(letter, true).await;
-    let mut answer = cluster.letter();
-    let now = wall(&*cluster.clock);
-    answer.claims = {
-        let state = cluster.state.lock();
-        asked.iter().filter_map(|key| state.claims.get(key, now).cloned()).collect()
-    };
-    if wants_everything {
-        answer.changes = cluster.engine().map(|engine| engine.shared()).unwrap_or_default();
-    }
-    answer.encode().into_response()
 }
 
 /// The wall-clock time of a clock.

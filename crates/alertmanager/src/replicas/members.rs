@@ -84,6 +84,13 @@ impl Members {
         }
     }
 
+    /// Takes that these are all other replicas there are.
+    pub(super) fn set_peers(&mut self, replicas: &[ReplicaInfo], now: Duration) {
+        self.peers.retain(|name, _| replicas.iter().any(|replica| replica.name == *name));
+        self.seeds.retain(|seed, _| replicas.iter().any(|replica| replica.address == *seed));
+        self.told_of(replicas, now);
+    }
+
     /// Takes that a replica says goodbye.
     pub(super) fn left(&mut self, name: &str) {
         if self.peers.remove(name).is_some() {

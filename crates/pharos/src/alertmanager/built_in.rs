@@ -1,29 +1,37 @@
 //! The Alertmanager inside of the server: the same engine and API, below `/alertmanager`.
 //!
-//! It has no replicas: each server with a configuration file of its own notifies on its own.
+//! In a cluster, the nodes with an Alertmanager are replicas of each other: they share silences and the notification log over
+//! the connections of the cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
 use jiff::Timestamp;
 use pharos_alertmanager::api::{self, ApiSettings};
 use pharos_alertmanager::engine::{Alert, Engine, Settings};
 use pharos_alertmanager::metrics::Metrics;
-use pharos_alertmanager::replicas::Alone;
+use pharos_alertmanager::replicas::nodes::{self, AlertmanagerService, NodeCarrier};
+use pharos_alertmanager::replicas::{Alone, Cluster, ClusterSettings, Replicas};
 use pharos_alertmanager::run::run;
 use pharos_alertmanager::silences::SilenceLimits;
 use pharos_alertmanager::{Config, Syntax};
+use pharos_cluster::View;
 use pharos_model::{Clock, TenantId};
 use pharos_ruler::{AlertSink, OutgoingAlert};
+use pharos_transport::Connect;
 use prometheus::Registry;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tonic::service::RoutesBuilder;
 
 use super::configuration::Configuration;
 use super::{GET_CONCURRENCY, PATIENCE, listen, measure};
-use crate::cli::BuiltInAlertmanagerArgs;
+use crate::cli::ServerArgs;
 use crate::metrics::{REVISION, VERSION, metrics_text};
 use crate::server::http::{self, Patience};
 
@@ -37,6 +45,9 @@ const MAX_WAITING: usize = 10_000;
 pub(crate) struct BuiltIn {
     handle: AlertmanagerHandle,
     routes: Router,
+    engine: Arc<Engine>,
+    /// The replicas on other nodes, if this node belongs to a cluster.
+    cluster: Option<Arc<Cluster>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -45,9 +56,15 @@ pub(crate) struct BuiltIn {
 pub(crate) struct AlertmanagerHandle {
     configuration: Arc<Configuration>,
     alerts: mpsc::Sender<Vec<OutgoingAlert>>,
+    url: String,
 }
 
 impl AlertmanagerHandle {
+    /// The URL at which the Alertmanager takes alerts of others.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Reads the configuration again. Blocks while it reads.
     ///
     /// # Errors
@@ -106,26 +123,61 @@ pub(crate) struct Surroundings<'s> {
     pub(crate) external_url: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: &'s Registry,
+    /// The cluster; none if this node is one by itself.
+    pub(crate) cluster: Option<Neighbours>,
     pub(crate) stopped: watch::Receiver<bool>,
 }
 
-impl BuiltIn {
-    /// Starts the Alertmanager if the flags ask for one.
+/// The other nodes, some of which may have an Alertmanager, too.
+pub(crate) struct Neighbours {
+    /// The identity of this node.
+    pub(crate) node: String,
+    /// The address at which other nodes reach it.
+    pub(crate) address: String,
+    pub(crate) views: watch::Receiver<View>,
+    pub(crate) connect: Arc<dyn Connect>,
+}
+
+/// An Alertmanager whose configuration was read and whose addresses are bound.
+pub(crate) struct Prepared {
+    file: PathBuf,
+    config: Config,
+    listeners: Vec<TcpListener>,
+}
+
+impl Prepared {
+    /// Reads the configuration and binds the addresses, if the flags ask for an Alertmanager.
     ///
     /// # Errors
-    /// The configuration is invalid, the data cannot be read, or an address is taken.
-    pub(crate) async fn start(
-        args: &BuiltInAlertmanagerArgs,
-        surroundings: Surroundings<'_>,
-    ) -> Result<Option<Self>, String> {
-        let Some(file) = &args.config_file else { return Ok(None) };
-        let Surroundings { folder, external_url, clock, registry, stopped } = surroundings;
+    /// The configuration is invalid, or an address is taken.
+    pub(crate) async fn new(args: &ServerArgs) -> Result<Option<Self>, String> {
+        let Some(file) = args.alertmanager_config() else { return Ok(None) };
         let config = Config::load(file, Syntax::Both).map_err(|error| error.to_string())?;
+        let mut listeners = Vec::new();
+        for address in &args.alertmanager.listen_address {
+            listeners.push(http::bind(address).await?);
+            tracing::info!(%address, "listening for requests to the Alertmanager");
+        }
+        Ok(Some(Prepared { file: file.to_path_buf(), config, listeners }))
+    }
+
+    /// Starts the Alertmanager.
+    ///
+    /// # Errors
+    /// A template or a receiver is invalid, or the data cannot be read.
+    pub(crate) fn start(self, surroundings: Surroundings<'_>) -> Result<BuiltIn, String> {
+        let Surroundings { folder, external_url, clock, registry, cluster, stopped } = surroundings;
         let metrics = Arc::new(Metrics::register(registry).map_err(|error| error.to_string())?);
-        let engine = Engine::open(settings(folder), metrics, Arc::new(Alone), clock)?;
+        let replicated = cluster.map(|cluster| Replicated::new(cluster, &clock));
+        let replicas: Arc<dyn Replicas> = match &replicated {
+            Some(replicated) => replicated.cluster.clone(),
+            None => Arc::new(Alone),
+        };
+        let engine = Engine::open(settings(folder), metrics, replicas, clock)?;
         measure(&engine, registry)?;
         let external_url = format!("{external_url}{PATH}");
-        let configuration = Arc::new(Configuration::start(engine.clone(), file, config, external_url)?);
+        let configuration =
+            Arc::new(Configuration::start(engine.clone(), &self.file, self.config, external_url.clone())?);
         let api_settings = ApiSettings {
             cors_origin: None,
             get_concurrency: GET_CONCURRENCY,
@@ -139,30 +191,76 @@ impl BuiltIn {
             let configuration = configuration.clone();
             Arc::new(move || configuration.reload())
         };
-        let registry = registry.clone();
-        let routes = api::routes(engine.clone(), api_settings, reload, Arc::new(move || metrics_text(&registry)));
-        let mut listeners = Vec::new();
-        for address in &args.listen_address {
-            listeners.push(http::bind(address).await?);
-            tracing::info!(%address, "listening for requests to the Alertmanager");
-        }
-        let serving = listen(listeners, routes.clone(), Patience::Client(PATIENCE), stopped.clone());
+        let metrics_of = registry.clone();
+        let routes = api::routes(engine.clone(), api_settings, reload, Arc::new(move || metrics_text(&metrics_of)));
+        let mut tasks = vec![listen(self.listeners, routes.clone(), Patience::Client(PATIENCE), stopped.clone())];
+        let cluster = replicated.map(|replicated| replicated.start(&engine, &stopped, &mut tasks));
         let (alerts, waiting) = mpsc::channel(MAX_WAITING);
         // It ends with the last handle, of which this has one, so nobody waits for it.
         tokio::spawn(take(engine.clone(), waiting));
-        let running = tokio::spawn(run(engine, stopped));
-        let handle = AlertmanagerHandle { configuration, alerts };
-        Ok(Some(BuiltIn { handle, routes, tasks: vec![serving, running] }))
+        tasks.push(tokio::spawn(run(engine.clone(), stopped)));
+        let handle = AlertmanagerHandle { configuration, alerts, url: format!("{external_url}/api/v2/alerts") };
+        Ok(BuiltIn { handle, routes, engine, cluster, tasks })
+    }
+}
+
+/// The replicas on other nodes, which are not called yet.
+struct Replicated {
+    cluster: Arc<Cluster>,
+    neighbours: Neighbours,
+}
+
+impl Replicated {
+    fn new(neighbours: Neighbours, clock: &Arc<dyn Clock>) -> Self {
+        let settings = ClusterSettings {
+            name: neighbours.node.clone(),
+            address: neighbours.address.clone(),
+            label: String::new(),
+            peers: nodes::expected(&neighbours.views.borrow(), &neighbours.node),
+            peer_timeout: Duration::from_secs(15),
+            heartbeat_interval: Duration::from_secs(1),
+            exchange_interval: Duration::from_secs(60),
+            settle_timeout: Duration::from_secs(60),
+            reconnect_interval: Duration::from_secs(10),
+            reconnect_timeout: Duration::from_secs(6 * 3600),
+        };
+        let carrier = Arc::new(NodeCarrier(neighbours.connect.clone()));
+        Replicated { cluster: Cluster::new(settings, carrier, clock.clone()), neighbours }
     }
 
-    /// The API without a prefix.
+    /// Starts to call the replicas, and follows which there are.
+    fn start(
+        self,
+        engine: &Arc<Engine>,
+        stopped: &watch::Receiver<bool>,
+        tasks: &mut Vec<JoinHandle<()>>,
+    ) -> Arc<Cluster> {
+        let Replicated { cluster, neighbours: Neighbours { node, views, .. } } = self;
+        cluster.attach(engine);
+        tasks.push(tokio::spawn(nodes::follow(cluster.clone(), node, views, stopped.clone())));
+        tasks.push(tokio::spawn(cluster.clone().run(stopped.clone())));
+        cluster
+    }
+}
+
+impl BuiltIn {
+    /// The API below [`PATH`].
     pub(crate) fn routes(&self) -> Router {
-        self.routes.clone()
+        // Nested routes do not match the path with a slash.
+        let to_path = || async { Redirect::permanent(PATH) };
+        Router::new().nest(PATH, self.routes.clone()).route(&format!("{PATH}/"), get(to_path))
     }
 
     /// What the server needs to reload it and to send alerts to it.
     pub(crate) fn handle(&self) -> AlertmanagerHandle {
         self.handle.clone()
+    }
+
+    /// Adds the service that other nodes call.
+    pub(crate) fn add_services(&self, routes: &mut RoutesBuilder) {
+        if let Some(cluster) = &self.cluster {
+            AlertmanagerService { engine: self.engine.clone(), cluster: cluster.clone() }.mount(routes);
+        }
     }
 
     /// Waits for the end after a stop.

@@ -17,14 +17,24 @@ pub enum Role {
     Compactor,
     /// Evaluates rules and sends alerts.
     Ruler,
+    /// Notifies receivers of alerts, if it has a configuration (`--alertmanager.config-file`).
+    Alertmanager,
     /// Votes in the Raft group that holds members, shard placement and the block catalogue.
     Meta,
 }
 
 impl Role {
     /// Every role, in the order in which they are printed.
-    pub const ALL: [Role; 7] =
-        [Role::Agent, Role::Ingester, Role::Store, Role::Frontend, Role::Compactor, Role::Ruler, Role::Meta];
+    pub const ALL: [Role; 8] = [
+        Role::Agent,
+        Role::Ingester,
+        Role::Store,
+        Role::Frontend,
+        Role::Compactor,
+        Role::Ruler,
+        Role::Alertmanager,
+        Role::Meta,
+    ];
 
     /// The name that `--roles` takes.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +45,7 @@ impl Role {
             Role::Frontend => "frontend",
             Role::Compactor => "compactor",
             Role::Ruler => "ruler",
+            Role::Alertmanager => "alertmanager",
             Role::Meta => "meta",
         }
     }
@@ -96,12 +107,12 @@ mod tests {
     fn names() {
         let all: Roles = "all".parse().unwrap();
         assert!(all.is_all() && all.has(Role::Meta));
-        assert_eq!("ruler,compactor,meta,frontend,store,ingester,agent".parse(), Ok(all));
+        assert_eq!("ruler,compactor,meta,frontend,store,alertmanager,ingester,agent".parse(), Ok(all));
         let two: Roles = "store, agent,store".parse().unwrap();
         assert_eq!(two.iter().collect::<Vec<_>>(), [Role::Agent, Role::Store]);
         let error = "rulers".parse::<Roles>().unwrap_err();
         let expected =
-            r#"unknown role "rulers"; expected all, agent, ingester, store, frontend, compactor, ruler, meta"#;
+            r#"unknown role "rulers"; expected all, agent, ingester, store, frontend, compactor, ruler, alertmanager, meta"#;
         assert_eq!(error, expected);
     }
 }

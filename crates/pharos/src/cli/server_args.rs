@@ -1,7 +1,7 @@
 //! The flags of `pharos server` with their meaning, unit and default.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, Args, ValueEnum};
@@ -50,7 +50,8 @@ pub struct ServerArgs {
           value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
 
-    /// Roles of this process: all, or a comma-separated list of agent, ingester, store, frontend, compactor, ruler, meta
+    /// Roles of this process: all, or a comma-separated list of agent, ingester, store, frontend, compactor, ruler,
+    /// alertmanager, meta
     #[arg(long, value_name = "ROLE,…", default_value = "all")]
     pub roles: Roles,
 
@@ -395,7 +396,16 @@ impl ServerArgs {
         let mut warnings = self.inert.warnings.clone();
         warnings.extend(self.features().warnings());
         warnings.extend(self.cluster.warning());
+        if self.alertmanager.config_file.is_some() && self.alertmanager_config().is_none() {
+            let roles = self.roles.names();
+            warnings.push(format!("--alertmanager.config-file has no effect without the role alertmanager (--roles={roles})"));
+        }
         warnings
+    }
+
+    /// The configuration of the Alertmanager that this process is to run.
+    pub fn alertmanager_config(&self) -> Option<&Path> {
+        self.alertmanager.config_file.as_deref().filter(|_| self.roles.has(Role::Alertmanager))
     }
 
     /// Checks flags against each other.
@@ -405,6 +415,9 @@ impl ServerArgs {
             return Err("--storage.tsdb.max-block-duration is shorter than --storage.tsdb.min-block-duration".into());
         }
         self.cluster.check()?;
+        if !self.roles.is_all() && self.roles.has(Role::Alertmanager) && self.alertmanager.config_file.is_none() {
+            return Err("--roles: the role alertmanager needs --alertmanager.config-file=FILE".into());
+        }
         if !self.roles.is_all() && !self.roles.has(Role::Meta) && self.cluster.join.is_empty() {
             return Err("--roles: a node without the meta role needs --join=HOST:PORT,… with nodes that have it".into());
         }

@@ -155,6 +155,7 @@ fn errors_name_the_flag_and_what_was_meant() {
         (&["--storage.tsdb.retention.size=5"], &["not a size: \"5\""]),
         (&["--roles=scraper"], &["unknown role \"scraper\""]),
         (&["--roles=agent"], &["without the meta role", "--join=HOST:PORT"]),
+        (&["--roles=alertmanager", "--join=m:1"], &["the role alertmanager needs --alertmanager.config-file=FILE"]),
         (&["--join=a"], &["\"a\" is not a cluster address"]),
         (&["--tls.cert-file=a"], &["--tls.key-file", "--tls.ca-file"]),
         (&["--storage.tsdb.max-block-duration=1h"], &["--storage.tsdb.max-block-duration is shorter"]),

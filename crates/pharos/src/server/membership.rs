@@ -111,6 +111,11 @@ impl Membership {
         self.network.is_some()
     }
 
+    /// The address at which other nodes reach this one; none in a cluster of one.
+    pub(super) fn address(&self) -> Option<&str> {
+        self.network.as_ref().map(|network| network.address.as_str())
+    }
+
     /// The owner of the bucket: the identity of the cluster, or of the node if it is a cluster of one.
     pub(super) fn bucket_owner(&self) -> String {
         let cluster = || self.meta.view().settings.as_ref().map(|settings| settings.cluster.clone());
@@ -176,7 +181,9 @@ fn meta_config(identity: &str, args: &ServerArgs, network: &Network) -> MetaConf
 
 /// The entry of this node in the member list.
 fn member(identity: &str, args: &ServerArgs, address: String) -> Member {
-    let roles: BTreeSet<Role> = args.roles.iter().map(meta_role).collect();
+    // Without a configuration there is no Alertmanager to send alerts to.
+    let runs = |role: &cli::Role| *role != cli::Role::Alertmanager || args.alertmanager_config().is_some();
+    let roles: BTreeSet<Role> = args.roles.iter().filter(runs).map(meta_role).collect();
     Member {
         id: identity.to_string(),
         http_address: http_address(args, &address),
@@ -210,6 +217,7 @@ fn meta_role(role: cli::Role) -> Role {
         cli::Role::Frontend => Role::Frontend,
         cli::Role::Compactor => Role::Compactor,
         cli::Role::Ruler => Role::Ruler,
+        cli::Role::Alertmanager => Role::Alertmanager,
         cli::Role::Meta => Role::Meta,
     }
 }
@@ -240,8 +248,13 @@ mod tests {
 
     #[test]
     fn a_cluster_of_one_has_the_roles_that_the_command_line_knows() {
-        let member = member("N", &args(&[]), String::new());
+        let member = member("N", &args(&["--alertmanager.config-file=a.yml"]), String::new());
         assert_eq!(member.roles, cli::Role::ALL.map(meta_role).into());
+    }
+
+    #[test]
+    fn a_node_without_a_configuration_of_the_alertmanager_does_not_have_the_role() {
+        assert!(!member("N", &args(&[]), String::new()).has(Role::Alertmanager));
     }
 
     #[test]

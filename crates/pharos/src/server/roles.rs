@@ -38,7 +38,7 @@ use super::statistics::Statistics;
 use super::storage::Folders;
 use super::targets::{AllTargets, ExternalUrl};
 use super::window;
-use crate::alertmanager::AlertmanagerHandle;
+use crate::alertmanager::{AlertmanagerHandle, BuiltIn, Neighbours, Prepared, Surroundings};
 use crate::cli::{self, ServerArgs};
 use crate::cluster::progress::Copies;
 use crate::cluster::{Access, ClusterApi};
@@ -61,8 +61,8 @@ pub(super) struct Parts<'a> {
     pub(super) log: LogHandle,
     pub(super) folders: Folders,
     pub(super) http: HttpConfig,
-    /// The built-in Alertmanager, which is reloaded with the server and gets the alerts of its rules.
-    pub(super) alertmanager: Option<AlertmanagerHandle>,
+    /// The Alertmanager that this node is to run.
+    pub(super) alertmanager: Option<Prepared>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -73,6 +73,8 @@ pub(super) struct Roles {
     pub(super) receiver: Option<Arc<Receiver>>,
     pub(super) services: Arc<NodeServices>,
     pub(super) cluster: Arc<ClusterApi>,
+    /// The Alertmanager of this node, which is reloaded with the server and gets the alerts of rules.
+    pub(super) alertmanager: Option<BuiltIn>,
     tasks: Vec<JoinHandle<()>>,
     membership: Membership,
 }
@@ -98,6 +100,9 @@ impl Roles {
                 tracing::error!(%error, "role ended unexpectedly");
             }
         }
+        if let Some(alertmanager) = self.alertmanager {
+            alertmanager.finish().await;
+        }
         self.membership.finish().await;
         if let Some(ingester) = &self.services.ingester {
             match tokio::time::timeout(LOG_TIMEOUT, ingester.head().commit()).await {
@@ -114,19 +119,21 @@ impl Roles {
 }
 
 /// Opens the storage, finds the cluster, then creates and starts all roles of this node.
-pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
+pub(super) async fn start(mut parts: Parts<'_>) -> Result<Roles, String> {
+    let prepared = parts.alertmanager.take();
+    let parts = &parts;
     let args = parts.args;
     let registry = &parts.registry;
     let clock = &parts.clock;
     let loaded = parts.config.current();
     warn_of_inert_settings(args);
-    let objects = object_store(&parts, &loaded)?;
+    let objects = object_store(parts, &loaded)?;
     let is_ingester = args.roles.has(cli::Role::Ingester);
     // A cluster of one opens the head first: its lock gives the best error when another process uses the folder.
     let first_head = match args.is_alone() {
         true => {
             let window_ms = args.storage.min_block_duration.as_millis() as i64;
-            Some(holders::head(&parts, &loaded, DEFAULT_SHARDS, false, window_ms).await?)
+            Some(holders::head(parts, &loaded, DEFAULT_SHARDS, false, window_ms).await?)
         }
         false => None,
     };
@@ -136,7 +143,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     let head = match first_head {
         None if is_ingester => {
             let has_replicas = membership.has_replicas();
-            Some(holders::head(&parts, &loaded, membership.shards(), has_replicas, window_ms).await?)
+            Some(holders::head(parts, &loaded, membership.shards(), has_replicas, window_ms).await?)
         }
         first => first,
     };
@@ -151,15 +158,17 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         take_over: args.storage.take_over_bucket,
     };
     let is_claimed = claim.at_start().await?;
-    let holders = Holders::create(&parts, &membership, head, &objects, window_ms)?;
-    let intake = Intake::create(&parts, &loaded, &membership, &holders.writes)?;
+    let alertmanager = prepared.map(|prepared| prepared.start(surroundings(parts, &membership))).transpose()?;
+    let holders = Holders::create(parts, &membership, head, &objects, window_ms)?;
+    let intake = Intake::create(parts, &loaded, &membership, &holders.writes)?;
     let api_config = queries::api_config(args, &loaded)?;
-    let services = services(&parts, &loaded, &membership, &holders, intake.as_ref(), &objects, &api_config);
+    let handle = alertmanager.as_ref().map(BuiltIn::handle);
+    let services = services(parts, &membership, &holders, intake.as_ref(), &objects, &api_config, handle.clone());
     let cluster = Arc::new(cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref()));
     let engine = queries::engine(args, &loaded, clock);
     let sources = holders.sources(&membership, queries::stale_reads(args), clock, registry).map_err(text)?;
     let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
-    let ruler = ruling::ruler(&parts, &loaded, &membership, &api, &holders.writes.ingest)?;
+    let ruler = ruling::ruler(parts, &loaded, &membership, &api, &holders.writes.ingest, handle)?;
     if let Some(ruler) = &ruler {
         // Nobody else sets it.
         let _first = services.rules.local.set(ruler.clone());
@@ -172,6 +181,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         holders.add_services(clock, asked, routes, &parts.stopped);
         intake.iter().for_each(|intake| intake.agent.add_services(routes));
         ruler.iter().for_each(|role| role.ruler.add_services(routes));
+        alertmanager.iter().for_each(|alertmanager| alertmanager.add_services(routes));
     });
     let mut tasks = Vec::new();
     if let Some(intake) = &intake {
@@ -185,7 +195,7 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
         tasks.push(tokio::spawn(ingester.clone().run(parts.stopped.clone())));
     }
     if args.roles.has(cli::Role::Compactor) {
-        let compactor = compaction::compactor(&parts, &loaded, &membership, objects, holders.writes.barrier)?;
+        let compactor = compaction::compactor(parts, &loaded, &membership, objects, holders.writes.barrier)?;
         let stop = parts.stop.clone();
         let running = compaction::run_once_claimed(claim, is_claimed, compactor, stop, parts.stopped.clone());
         tasks.push(tokio::spawn(running));
@@ -193,27 +203,47 @@ pub(super) async fn start(parts: Parts<'_>) -> Result<Roles, String> {
     if let Some(ruler) = ruler {
         tasks.push(tokio::spawn(ruler.run(parts.stopped.clone())));
     }
-    Ok(Roles { api, receiver: intake.map(|intake| intake.receiver), services, cluster, tasks, membership })
+    let receiver = intake.map(|intake| intake.receiver);
+    Ok(Roles { api, receiver, services, cluster, alertmanager, tasks, membership })
+}
+
+/// What the Alertmanager of this node takes from it.
+fn surroundings<'s>(parts: &'s Parts<'_>, membership: &Membership) -> Surroundings<'s> {
+    let neighbours = |address: &str| Neighbours {
+        node: membership.identity.clone(),
+        address: address.to_string(),
+        views: membership.meta.watch(),
+        connect: membership.connect(),
+    };
+    Surroundings {
+        folder: &parts.args.storage.path,
+        external_url: parts.args.web.external_url(),
+        clock: parts.clock.clone(),
+        registry: &parts.registry,
+        cluster: membership.address().map(neighbours),
+        stopped: parts.stopped.clone(),
+    }
 }
 
 /// This node as the HTTP API sees it.
 fn services(
     parts: &Parts<'_>,
-    loaded: &Loaded,
     membership: &Membership,
     holders: &Holders,
     intake: Option<&Intake>,
     objects: &Arc<dyn ObjectStore>,
     api: &ApiConfig,
+    alertmanager: Option<AlertmanagerHandle>,
 ) -> Arc<NodeServices> {
     let args = parts.args;
+    let loaded = parts.config.current();
     let meta = &membership.meta;
     let clock = &parts.clock;
     let agent = intake.map(|intake| intake.agent.clone());
     Arc::new(NodeServices {
         config: parts.config.clone(),
-        config_at_start: parts.config.current(),
-        flags: args.flags_in_force(retention(args, loaded), max_block_bytes(args, loaded)),
+        config_at_start: loaded.clone(),
+        flags: args.flags_in_force(retention(args, &loaded), max_block_bytes(args, &loaded)),
         deletions: SeriesDeletions {
             meta: meta.clone(),
             barrier: holders.writes.barrier.clone(),
@@ -254,10 +284,10 @@ fn services(
         registry: parts.registry.clone(),
         clock: clock.clone(),
         log: parts.log.clone(),
-        alertmanager: parts.alertmanager.clone(),
+        alertmanager,
         stop: parts.stop.clone(),
         started_ms: clock.now_ms(),
-        retention: retention_text(retention(args, loaded), max_block_bytes(args, loaded)),
+        retention: retention_text(retention(args, &loaded), max_block_bytes(args, &loaded)),
         query_args: args.query.clone(),
         query_limits: api.limits.clone(),
         query_log: api.query_log.clone(),

@@ -10,11 +10,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use super::roles::Roles;
-use crate::alertmanager::{BuiltIn, PATH};
+use crate::alertmanager::BuiltIn;
 use crate::cli::WebArgs;
 
 /// Builds the router.
-pub(super) fn router(args: &WebArgs, roles: &Roles, alertmanager: Option<&BuiltIn>) -> Result<Router, String> {
+pub(super) fn router(args: &WebArgs, roles: &Roles) -> Result<Router, String> {
     let origins = args.cors_origin.clone();
     let allowed = move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| origins.is_match(origin));
     let cors = CorsLayer::new()
@@ -30,11 +30,11 @@ pub(super) fn router(args: &WebArgs, roles: &Roles, alertmanager: Option<&BuiltI
     let dashboards = pharos_web::Dashboards::open(args.dashboards.clone())
         .map_err(|e| format!("--web.dashboards: cannot read the folder: {e}"))?;
     let site = pharos_web::Site::new(title, text, dashboards);
-    let mut own = Router::new();
-    if let Some(alertmanager) = alertmanager {
-        own = own.nest(PATH, alertmanager.routes());
-    }
-    let routes = own
+    let routes = roles
+        .alertmanager
+        .as_ref()
+        .map(BuiltIn::routes)
+        .unwrap_or_default()
         .route("/", site.root())
         .merge(site.routes())
         .merge(api)

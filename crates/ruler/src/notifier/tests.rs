@@ -1,3 +1,4 @@
+use pharos_cluster::{ClusterState, Member, MemberState, Role};
 use pharos_config::{AlertingConfig, AlertmanagerConfig, RelabelConfig, TargetGroup, ValidationScheme};
 use pharos_model::Labels;
 
@@ -104,15 +105,49 @@ async fn a_reload_replaces_alertmanagers_and_the_built_in_one_stays() {
     let clock: Arc<dyn Clock> = Arc::new(pharos_model::SystemClock::new());
     let built_in = Arc::new(BuiltIn::default());
     let sink: Arc<dyn AlertSink> = built_in.clone();
-    let notifier =
-        Notifier::create(config, rules(vec![section(&["a:1"])]), Some(sink), clock, &Registry::new()).unwrap();
+    let own = OwnAlertmanagers { built_in: Some(("http://own".into(), sink)), members: None };
+    let notifier = Notifier::create(config, rules(vec![section(&["a:1"])]), own, clock, &Registry::new()).unwrap();
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(notifier.clone().run(stopped));
-    until(|| notifier.alertmanagers().active == ["http://a:1/api/v2/alerts"]).await;
+    until(|| notifier.alertmanagers().active == ["http://own", "http://a:1/api/v2/alerts"]).await;
     notifier.apply(notifier.prepare(rules(vec![section(&["b:1"]), section(&["c:1"])])).unwrap());
-    until(|| notifier.alertmanagers().active == ["http://b:1/api/v2/alerts", "http://c:1/api/v2/alerts"]).await;
+    let active = ["http://own", "http://b:1/api/v2/alerts", "http://c:1/api/v2/alerts"];
+    until(|| notifier.alertmanagers().active == active).await;
     notifier.send(&TenantId::default(), &[alert(&[("alertname", "A")])]);
     assert_eq!(*built_in.0.lock(), [r#"{alertname="A"}"#]);
+    stop.send_replace(true);
+    running.await.unwrap();
+}
+
+/// A view with these members, of which all but the first have an Alertmanager.
+fn view(members: &[&str]) -> View {
+    let member = |(at, id): (usize, &&str)| {
+        let roles = if at == 0 { [Role::Ruler].into() } else { [Role::Ruler, Role::Alertmanager].into() };
+        let (address, http_address) = (format!("{id}:7946"), format!("{id}:9090"));
+        let state = MemberState::Active;
+        (id.to_string(), Arc::new(Member { id: id.to_string(), address, http_address, roles, state, ..Member::default() }))
+    };
+    let members = Arc::new(members.iter().enumerate().map(member).collect());
+    View::new(Arc::new(ClusterState { members, ..ClusterState::default() }))
+}
+
+#[tokio::test]
+async fn alertmanagers_of_other_nodes_come_and_go_with_the_members() {
+    let config = NotifierConfig { queue_capacity: 10, batch_size: 5, drain: false };
+    let clock: Arc<dyn Clock> = Arc::new(pharos_model::SystemClock::new());
+    let (views, watched) = watch::channel(view(&["none", "own", "b"]));
+    let connect = Arc::new(pharos_transport::Channels::new());
+    let members = MemberAlertmanagers { node: "own".into(), views: watched, connect };
+    let own = OwnAlertmanagers { built_in: None, members: Some(members) };
+    let notifier = Notifier::create(config, rules(Vec::new()), own, clock, &Registry::new()).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(notifier.clone().run(stopped));
+    let url = |id: &str| format!("http://{id}:9090/alertmanager/api/v2/alerts");
+    until(|| notifier.alertmanagers().active == [url("b")]).await;
+    views.send_replace(view(&["none", "own", "b", "c"]));
+    until(|| notifier.alertmanagers().active == [url("b"), url("c")]).await;
+    views.send_replace(view(&["none", "own", "c"]));
+    until(|| notifier.alertmanagers().active == [url("c")]).await;
     stop.send_replace(true);
     running.await.unwrap();
 }

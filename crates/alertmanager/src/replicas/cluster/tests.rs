@@ -7,6 +7,7 @@ use crate::engine::Settings;
 use crate::matcher::Syntax;
 use crate::metrics::Metrics;
 use crate::notification_log::{Entry, IntegrationKey};
+use crate::replicas::http::{self, HttpCarrier};
 use crate::silences::Silence;
 
 /// A replica that listens on loopback.
@@ -33,12 +34,12 @@ impl Replica {
             reconnect_interval: Duration::from_millis(20),
             reconnect_timeout: Duration::from_secs(600),
         };
-        let cluster = Cluster::new(settings, clock.clone()).unwrap();
+        let cluster = Cluster::new(settings, Arc::new(HttpCarrier::new().unwrap()), clock.clone());
         let folder = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
         let engine = Engine::open(Settings::of_test(folder.path()), metrics, cluster.clone(), clock).unwrap();
         cluster.attach(&engine);
-        let router = cluster.router();
+        let router = http::router(cluster.clone());
         let (stop, mut stopped) = watch::channel(false);
         let until_stop = {
             let mut stopped = stopped.clone();

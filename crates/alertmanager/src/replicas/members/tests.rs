@@ -73,3 +73,16 @@ fn a_restarted_replica_replaces_the_one_at_its_address() {
     members.left("z");
     assert_eq!((names(&members, 1).len(), members.failed(seconds(1))), (1, 0));
 }
+
+#[test]
+fn those_that_are_not_listed_are_forgotten() {
+    let mut members = members(&["a:9094"]);
+    members.heard(&replica("a"), seconds(0));
+    members.set_peers(&[replica("c")], seconds(1));
+    assert_eq!((names(&members, 1), members.failed(seconds(1))), (vec!["b".to_string()], 1));
+    assert!(members.has_found_all_seeds());
+    assert_eq!(members.calls(seconds(1), seconds(1)), ["c:9094"]);
+    members.heard(&replica("c"), seconds(1));
+    members.set_peers(&[replica("c")], seconds(2));
+    assert_eq!(names(&members, 2).join(","), "b,c", "one that is listed again stays live");
+}

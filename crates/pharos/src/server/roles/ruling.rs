@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use pharos_api::Api;
 use pharos_model::TenantId;
-use pharos_ruler::{AlertSink, Notifier, NotifierConfig, Ownership, Ruler, RulerComponents, RulerConfig};
+use pharos_ruler::{
+    AlertSink, MemberAlertmanagers, Notifier, NotifierConfig, OwnAlertmanagers, Ownership, Ruler, RulerComponents,
+    RulerConfig,
+};
 use pharos_transport::Ingest;
 
 use super::Parts;
+use crate::alertmanager::AlertmanagerHandle;
 use crate::cli;
 use crate::config::Loaded;
 use crate::server::membership::Membership;
@@ -20,6 +24,7 @@ pub(super) fn ruler(
     membership: &Membership,
     api: &Arc<Api>,
     ingest: &Arc<dyn Ingest>,
+    alertmanager: Option<AlertmanagerHandle>,
 ) -> Result<Option<Arc<RulerRole>>, String> {
     let args = parts.args;
     if !args.roles.has(cli::Role::Ruler) {
@@ -39,8 +44,14 @@ pub(super) fn ruler(
         drain: args.rules.drain,
     };
     let (clock, registry) = (parts.clock.clone(), &parts.registry);
-    let built_in = parts.alertmanager.clone().map(|handle| Arc::new(handle) as Arc<dyn AlertSink>);
-    let notifier = Notifier::create(sending, notifier_rules(loaded), built_in, clock, registry)?;
+    let built_in = alertmanager.map(|handle| (handle.url().to_string(), Arc::new(handle) as Arc<dyn AlertSink>));
+    let members = membership.is_open().then(|| MemberAlertmanagers {
+        node: membership.identity.clone(),
+        views: membership.meta.watch(),
+        connect: membership.connect(),
+    });
+    let own = OwnAlertmanagers { built_in, members };
+    let notifier = Notifier::create(sending, notifier_rules(loaded), own, clock, registry)?;
     let components = RulerComponents {
         engine: Arc::new(ApiEngine::new(api.clone())),
         ingest: ingest.clone(),
