@@ -63,12 +63,7 @@ const TABLE: &[Row] = &[
     ("compactor", Role, &["cluster", "model"], &[]),
     ("querier", Role, &["cluster", "model", "promql", "transport"], &["testkit"]),
     ("web", Role, &[], &[]),
-    (
-        "alertmanager",
-        Role,
-        &["cluster", "config", "gocompat", "http-client", "model", "notify", "transport"],
-        &[],
-    ),
+    ("alertmanager", Role, &["cluster", "config", "gocompat", "http-client", "model", "notify", "transport"], &[]),
     ("api", Role, &["gocompat", "histogram", "model", "promql", "querier", "transport"], &["testkit"]),
     (
         "pharos",

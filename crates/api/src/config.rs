@@ -30,6 +30,8 @@ pub struct ApiConfig {
     pub enable_admin_api: bool,
     /// Who may see what concerns other tenants, `--web.tenant-details`. Default: the same machine.
     pub tenant_details: TenantDetails,
+    /// Whether `/config/v1/rules` is enabled, `--web.enable-rule-api`. Default: yes.
+    pub enable_rule_api: bool,
     /// Labels that `/federate` adds to each series, `global.external_labels`.
     pub external_labels: Vec<(String, String)>,
     /// Maximum number of samples in a remote read that is not streamed. 0 means no limit. Default: 50 million.
@@ -55,6 +57,7 @@ impl Default for ApiConfig {
             enable_lifecycle: false,
             enable_admin_api: false,
             tenant_details: TenantDetails::default(),
+            enable_rule_api: true,
             external_labels: Vec::new(),
             remote_read_sample_limit: 50_000_000,
             remote_read_concurrency: 10,

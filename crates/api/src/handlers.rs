@@ -12,6 +12,7 @@ mod metadata;
 mod query;
 mod read;
 mod respond;
+mod rule_config;
 mod rules;
 mod search;
 mod series;
@@ -51,6 +52,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/alertmanagers", get(rules::alertmanagers))
         .route("/rules", get(rules::rules))
         .route("/alerts", get(rules::alerts))
+        .merge(rule_config::below("/rules"))
         .route("/status/config", get(status::config))
         .route("/status/flags", get(status::flags))
         .route("/status/runtimeinfo", get(status::runtime_info))
@@ -69,6 +71,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(no_such_method);
     Router::new()
         .nest("/api/v1", v1)
+        .merge(rule_config::routes("/config/v1/rules"))
+        .merge(rule_config::routes("/prometheus/config/v1/rules"))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(lifecycle::metrics))
         .route("/version", get(lifecycle::version))

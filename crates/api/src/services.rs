@@ -4,10 +4,12 @@ mod rules;
 
 use std::collections::BTreeMap;
 
-pub use rules::{Alert, AlertingRule, Alertmanagers, Rule, RuleGroup, Rules};
+pub use rules::{Alert, AlertingRule, Alertmanagers, Rule, RuleConfigCall, RuleGroup, Rules};
 
 use pharos_model::{Labels, Matcher, MetricType, TenantId, TimeRange};
 use serde::Serialize;
+
+use crate::ApiError;
 
 /// The rest of the node, as the API sees it.
 #[async_trait::async_trait]
@@ -47,8 +49,10 @@ pub trait Services: Send + Sync + 'static {
     fn relabel_steps(&self, pool: &str, labels: &BTreeMap<String, String>) -> Result<Vec<RelabelStep>, String>;
     /// Returns the blocks of a tenant in the object store.
     fn blocks(&self, tenant: &TenantId) -> Vec<Block>;
-    /// Returns the rules with their state, from all rulers.
-    async fn rules(&self) -> Rules;
+    /// Returns the rules of a tenant with their state, from all rulers.
+    async fn rules(&self, tenant: &TenantId) -> Rules;
+    /// Shows or changes the groups that a tenant has made through the rule API. Returns YAML; nothing after a change.
+    async fn rule_config(&self, tenant: &TenantId, call: RuleConfigCall) -> Result<String, ApiError>;
     /// Returns the Alertmanagers to which alerts are sent.
     async fn alertmanagers(&self) -> Alertmanagers;
     /// Deletes series in a time range. Blocks.
@@ -115,6 +119,8 @@ pub struct BuildInfo {
     pub go_version: String,
     /// Version of Pharos.
     pub pharos_version: String,
+    /// What the node has beyond Prometheus, under Mimir's names. Grafana offers its rule editor by it.
+    pub features: BTreeMap<&'static str, String>,
 }
 
 /// The data of `status/walreplay`.

@@ -1,6 +1,6 @@
 //! Who sends a request, and whether it may see what concerns other tenants.
 //!
-//! Targets, rules and the configuration belong to the tenant that scrapes, which is the default one. Requests in the name of
+//! Targets and the configuration belong to the tenant that scrapes, which is the default one. Requests in the name of
 //! another tenant see them only if [`TenantDetails`] permits it, and so do requests that would see the names of all tenants.
 
 use std::net::IpAddr;
@@ -47,13 +47,13 @@ pub fn is_from_this_machine(headers: &HeaderMap, peer: Option<IpAddr>) -> bool {
 
 /// The sender of a request.
 pub(crate) struct Viewer {
-    tenant: TenantId,
+    pub(crate) tenant: TenantId,
     /// Whether it may see what concerns other tenants.
     pub(crate) sees_all: bool,
 }
 
 impl Viewer {
-    /// Whether it may see targets, rules and the configuration.
+    /// Whether it may see targets and the configuration.
     pub(crate) fn sees_configured(&self) -> bool {
         self.sees_all || self.tenant == TenantId::default()
     }

@@ -5,7 +5,7 @@ mod folder;
 use std::fmt;
 use std::sync::Arc;
 
-pub use folder::SYSTEM_FOLDER;
+pub use folder::{SYSTEM_FOLDER, file_name, of_file_name};
 
 /// A tenant's name: 1 to 150 bytes of `[a-zA-Z0-9!_.*'()-]`, as Mimir and Cortex allow, but not `.` or `..`. Its blocks
 /// are in [`TenantId::folder`].

@@ -26,7 +26,7 @@ pub use features::Features;
 pub use inert::InertFlags;
 pub use roles::{Role, Roles};
 pub use server_args::{LogFormat, LogLevel, QueryArgs, ServerArgs, StalePolicy, WebArgs};
-pub use tool::{CheckCommand, DocsCommand, TestCommand, ToolCommand, WalCommand};
+pub use tool::{CheckCommand, DocsCommand, RulesCommand, TestCommand, ToolCommand, WalCommand};
 pub use values::ListenAddress;
 
 /// A parsed command line.

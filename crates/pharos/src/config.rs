@@ -1,4 +1,4 @@
-//! The configuration file: `prometheus.yml` with Pharos's own sections `object_store` and `limits`.
+//! The configuration file: `prometheus.yml` with Pharos's own sections `object_store`, `limits` and `tenants`.
 //!
 //! [`Config::load`] reads, checks and completes a file. Every mistake is an error with file, line, column and field.
 //! Sections that a later release implements are checked and reported by a warning. A loaded configuration is immutable.
@@ -14,6 +14,7 @@ mod sections;
 mod source;
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,6 +54,9 @@ pub struct Config {
     /// Files with recording and alerting rules. The last part of a path may contain `*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rule_files: Vec<String>,
+    /// Rules of tenants other than the default one, by tenant.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, TenantConfig>,
     /// Where alerts are sent.
     #[serde(skip_serializing_if = "is_default")]
     pub alerting: AlertingConfig,
@@ -74,6 +78,14 @@ pub struct Config {
     pub object_store: Option<ObjectStoreConfig>,
     /// Limits of the node and of each tenant.
     pub limits: LimitsConfig,
+}
+
+/// An entry of `tenants`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantConfig {
+    /// Files with rules that read and write the samples of the tenant. The last part of a path may contain `*`.
+    pub rule_files: Vec<String>,
 }
 
 /// A configuration after it was read, checked and completed.

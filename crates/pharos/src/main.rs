@@ -5,8 +5,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use pharos::cli::{CheckCommand, Cli, Command, TestCommand, ToolCommand, WalCommand};
+use pharos::cli::{CheckCommand, Cli, Command, RulesCommand, TestCommand, ToolCommand, WalCommand};
 use pharos::tool;
+use pharos_model::{Clock, SystemClock};
 
 /// Returns memory to the system sooner than the default allocator, and fragments less under many threads.
 #[global_allocator]
@@ -68,6 +69,11 @@ fn run_tool(command: ToolCommand) -> Result<ExitCode, String> {
                 pattern.map(|pattern| regex::Regex::new(&pattern)).transpose().map_err(|error| error.to_string())?;
             let options = tool::TestRulesOptions { run, ignore_unknown_fields, junit, diff, debug };
             tool::test_rules(&files, &options, out, errors).map_err(text)
+        }
+        ToolCommand::Rules(RulesCommand::Replay { files, start, end, url, tenant, eval_interval, write }) => {
+            let interval_ms = i64::try_from(eval_interval.as_millis()).unwrap_or(i64::MAX);
+            let options = tool::ReplayOptions { server: url, tenant, start_ms: start, end_ms: end, interval_ms, write };
+            tool::replay_rules(&files, &options, SystemClock::new().now_ms(), out, errors)
         }
         ToolCommand::Docs(command) => tool::docs(&command, out).map(|()| true).map_err(text),
         ToolCommand::Wal(WalCommand::Repair { dir }) => tool::repair_wal(&dir, out).map(|()| true),

@@ -125,7 +125,7 @@ impl ConfigHandle {
         &self.source
     }
 
-    /// A hash of the configuration file and of the files that `scrape_config_files` and `rule_files` name. Blocks while it
+    /// A hash of the configuration file and of the files that `scrape_config_files`, `rule_files` and `tenants` name. Blocks while it
     /// reads them.
     pub fn fingerprint(&self) -> u64 {
         let ConfigSource::File(file) = &self.source else { return 0 };
@@ -133,7 +133,9 @@ impl ConfigHandle {
         let mut files = vec![file.clone()];
         let loaded = self.current();
         let folder = file.parent().unwrap_or(Path::new(""));
-        for pattern in loaded.config.scrape_config_files.iter().chain(&loaded.config.rule_files) {
+        let config = &loaded.config;
+        let of_tenants = config.tenants.values().flat_map(|tenant| &tenant.rule_files);
+        for pattern in config.scrape_config_files.iter().chain(&config.rule_files).chain(of_tenants) {
             files.extend(find_files(folder, pattern).unwrap_or_default());
         }
         for file in files {

@@ -6,6 +6,7 @@ mod check_rules;
 mod docs;
 mod promqltest;
 mod repair_wal;
+mod replay_rules;
 mod test_rules;
 
 pub use check_alertmanager_config::check_alertmanager_config;
@@ -14,4 +15,5 @@ pub use check_rules::{CheckOutcome, CheckRulesOptions, check_rules};
 pub use docs::docs;
 pub use promqltest::promqltest;
 pub use repair_wal::repair_wal;
+pub use replay_rules::{ReplayOptions, replay_rules};
 pub use test_rules::{TestRulesOptions, test_rules};

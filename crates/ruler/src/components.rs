@@ -23,8 +23,6 @@ pub struct RulerConfig {
     pub resend_delay: Duration,
     /// How many independent rules may be evaluated concurrently, over all groups; none if rules are evaluated in order.
     pub max_concurrent_evals: Option<usize>,
-    /// The tenant whose samples rules read and write.
-    pub tenant: TenantId,
 }
 
 /// The components of a ruler.

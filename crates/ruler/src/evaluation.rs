@@ -167,8 +167,8 @@ impl RuleTask {
         if let Err(error) = &outcome
             && !self.shared.is_stopped()
         {
-            let (file, group) = (&self.group.file, &self.group.rules.name);
-            tracing::warn!(file, group, rule = rule.spec().name, index = at, %error, "could not evaluate a rule");
+            let (tenant, file, group) = (&self.group.tenant, &self.group.file, &self.group.rules.name);
+            tracing::warn!(%tenant, file, group, rule = rule.spec().name, index = at, %error, "could not evaluate a rule");
         }
         let samples = *outcome.as_ref().unwrap_or(&0);
         rule.set_outcome(outcome.map(|_| ()));
@@ -180,7 +180,7 @@ impl RuleTask {
         let count = samples.len();
         self.send_alerts(rule);
         let components = &self.shared.components;
-        let (ingest, clock, tenant) = (&*components.ingest, &*components.clock, &self.shared.config.tenant);
+        let (ingest, clock, tenant) = (&*components.ingest, &*components.clock, &self.group.tenant);
         let until_ms = self.evaluation.t_ms.saturating_add(self.evaluation.interval_ms);
         let is_stopped = || self.shared.is_stopped();
         let write = rule.write_of(samples, &self.evaluation);
@@ -216,7 +216,7 @@ impl RuleTask {
         let work = Box::new(move |queries: &dyn pharos_rules::RuleQueries| {
             *slot.lock() = Some(rule.evaluate(&evaluation, queries));
         });
-        let running = self.shared.components.engine.run(&self.shared.config.tenant, work);
+        let running = self.shared.components.engine.run(&self.group.tenant, work);
         let ran = tokio::select! {
             biased;
             ran = running => ran,
@@ -237,7 +237,7 @@ impl RuleTask {
         let expression = rule.spec().expr.to_string();
         let generator_url = format!("{external_url}{}", pharos_rules::template::table_link(&expression));
         let alerts: Vec<OutgoingAlert> = due.into_iter().map(|alert| outgoing(alert, &generator_url)).collect();
-        self.shared.components.alerts.send(&self.shared.config.tenant, &alerts);
+        self.shared.components.alerts.send(&self.group.tenant, &alerts);
     }
 
     /// Writes stale markers for series of rules that the group no longer has.
@@ -245,7 +245,7 @@ impl RuleTask {
         let stale = self.group.rules.abandoned(self.evaluation.at_ms(), |_| false);
         let components = &self.shared.components;
         let until_ms = self.evaluation.t_ms.saturating_add(self.evaluation.interval_ms);
-        let (ingest, clock, tenant) = (&*components.ingest, &*components.clock, &self.shared.config.tenant);
+        let (ingest, clock, tenant) = (&*components.ingest, &*components.clock, &self.group.tenant);
         match write::write(ingest, clock, tenant, &stale, until_ms, || self.shared.is_stopped()).await {
             Ok(_) => self.group.rules.forget_abandoned(),
             Err(error) => {

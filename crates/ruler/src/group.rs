@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pharos_model::TenantId;
 use pharos_rules::{Group, GroupOptions, RuleGroup};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,6 +16,8 @@ use crate::write;
 
 /// A group of a file, with the state of its rules.
 pub(crate) struct RunningGroup {
+    /// The tenant whose samples the rules read and write.
+    pub(crate) tenant: TenantId,
     /// The path of the file.
     pub(crate) file: String,
     /// The group as the file has it, to tell whether it has changed.
@@ -52,24 +55,27 @@ pub(crate) struct GroupLoop {
 
 impl RunningGroup {
     /// A group that was never evaluated.
-    pub(crate) fn new(file: &str, spec: &RuleGroup, options: &GroupOptions) -> Arc<Self> {
+    pub(crate) fn new(tenant: &TenantId, file: &str, spec: &RuleGroup, options: &GroupOptions) -> Arc<Self> {
         let rules = Group::new(spec, options);
+        let hash = group_hash(tenant, file, &spec.name);
         Arc::new(RunningGroup {
+            tenant: tenant.clone(),
             file: file.to_string(),
             batches: rules.batches(),
-            schedule: Schedule::new(file, &spec.name, rules.interval_ms),
+            schedule: Schedule::new(hash, rules.interval_ms),
             spec: spec.clone(),
             options: options.clone(),
             rules,
             last: Mutex::default(),
-            hash: group_hash(file, &spec.name),
+            hash,
             owned: AtomicBool::new(false),
         })
     }
 
-    /// The name of the group in metrics. Names are unique within a file only.
+    /// The name of the group in metrics. Names are unique within a file only, and those of files within a tenant.
     pub(crate) fn key(&self) -> String {
-        format!("{};{}", self.file, self.rules.name)
+        let (tenant, file, name) = (&self.tenant, &self.file, &self.rules.name);
+        if *tenant == TenantId::default() { format!("{file};{name}") } else { format!("{tenant}/{file};{name}") }
     }
 
     /// Whether it is the group of a configuration.
@@ -199,9 +205,7 @@ impl GroupLoop {
         let stale = group.rules.abandoned(at_ms, others);
         let (ingest, clock) = (&*shared.components.ingest, &*shared.components.clock);
         let until_ms = clock.now_ms().saturating_add(group.rules.interval_ms);
-        if let Err(error) =
-            write::write(ingest, clock, &shared.config.tenant, &stale, until_ms, || shared.is_stopped()).await
-        {
+        if let Err(error) = write::write(ingest, clock, &group.tenant, &stale, until_ms, || shared.is_stopped()).await {
             tracing::warn!(group = group.key(), error, "could not end the series of a removed rule group");
         }
     }

@@ -7,6 +7,8 @@
 //!
 //! In a cluster every ruler knows all groups, and [`Ownership`] says which slots of a group are its own.
 //!
+//! Groups come from files, or from the bucket, where the rule API keeps them ([`StoredRules`]).
+//!
 //! An evaluation that fails changes nothing and resolves no alert. A write that fails is repeated until the group's next
 //! slot.
 
@@ -21,14 +23,17 @@ mod ownership;
 mod ruler;
 mod schedule;
 mod service;
+mod stored;
 mod summary;
 mod view;
 mod write;
 
 pub use components::{AlertSink, OutgoingAlert, RuleEngine, RuleWork, RulerComponents, RulerConfig};
 pub use notifier::{
-    KnownAlertmanagers, MemberAlertmanagers, Notifier, NotifierConfig, NotifierRules, OwnAlertmanagers, PreparedNotifier,
+    KnownAlertmanagers, MemberAlertmanagers, Notifier, NotifierConfig, NotifierRules, OwnAlertmanagers,
+    PreparedNotifier,
 };
 pub use ownership::Ownership;
 pub use ruler::{RuleFile, RuleSet, Ruler};
 pub use service::RemoteRulers;
+pub use stored::{MAX_GROUP_BYTES, StoredRules, StoredRulesError, follow};

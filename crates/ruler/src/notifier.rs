@@ -10,6 +10,7 @@ mod metrics;
 mod payload;
 mod targets;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,6 +32,9 @@ pub use members::MemberAlertmanagers;
 use members::MemberDestinations;
 use metrics::NotifierMetrics;
 use targets::Discovered;
+
+/// The label that tells alerts of tenants apart, which share the Alertmanagers. Those of the default tenant have none.
+const TENANT_LABEL: &str = "tenant";
 
 /// Settings that only a restart changes.
 #[derive(Clone, Debug)]
@@ -245,7 +249,12 @@ async fn next(views: &mut Option<watch::Receiver<View>>) -> Option<View> {
 impl AlertSink for Notifier {
     fn send(&self, tenant: &TenantId, alerts: &[OutgoingAlert]) {
         let state = self.state.load();
-        let alerts = relabelled(alerts, &state.external_labels, &state.alert_relabel);
+        let of_tenant = Texts::from([(TENANT_LABEL.to_string(), tenant.to_string())]);
+        let alerts = match *tenant == TenantId::default() {
+            true => Cow::Borrowed(alerts),
+            false => Cow::Owned(relabelled(alerts, &of_tenant, &[])),
+        };
+        let alerts = relabelled(&alerts, &state.external_labels, &state.alert_relabel);
         if alerts.is_empty() {
             return;
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pharos_model::Clock;
+use pharos_model::{Clock, TenantId};
 use xxhash_rust::xxh64::xxh64;
 
 /// The slots of a group.
@@ -21,11 +21,11 @@ pub(crate) struct Next {
 }
 
 impl Schedule {
-    /// The slots of the group `name` of a file.
-    pub(crate) fn new(file: &str, name: &str, interval_ms: i64) -> Self {
+    /// The slots of the group with this hash.
+    pub(crate) fn new(group_hash: u64, interval_ms: i64) -> Self {
         let interval_ms = interval_ms.max(1);
         let interval_ns = (interval_ms as u64).saturating_mul(1_000_000);
-        let offset_ns = group_hash(file, name) % interval_ns;
+        let offset_ns = group_hash % interval_ns;
         Schedule { interval_ms, offset_ms: (offset_ns / 1_000_000) as i64 }
     }
 
@@ -43,10 +43,11 @@ impl Schedule {
     }
 }
 
-/// The hash of a group, which is Prometheus's.
-pub(crate) fn group_hash(file: &str, name: &str) -> u64 {
+/// The hash of a group. For the default tenant it is Prometheus's.
+pub(crate) fn group_hash(tenant: &TenantId, file: &str, name: &str) -> u64 {
     let mut bytes = Vec::new();
-    for text in ["file", file, "name", name] {
+    let of_tenant = if *tenant == TenantId::default() { &[][..] } else { &["tenant", tenant.as_str()] };
+    for text in ["file", file, "name", name].iter().chain(of_tenant) {
         match text.len() {
             short @ 0..255 => bytes.push(short as u8),
             long => bytes.extend_from_slice(&[255, long as u8, (long >> 8) as u8, (long >> 16) as u8]),
@@ -103,13 +104,21 @@ mod tests {
 
     #[test]
     fn groups_of_one_interval_have_slots_of_their_own() {
-        let a = Schedule::new("rules.yml", "a", 60_000);
-        assert_ne!(a, Schedule::new("rules.yml", "b", 60_000));
-        assert_eq!(a, Schedule::new("rules.yml", "a", 60_000));
+        let tenant = TenantId::default();
+        let slots = |name: &str| Schedule::new(group_hash(&tenant, "rules.yml", name), 60_000);
+        assert_ne!(slots("a"), slots("b"));
+        assert_eq!(slots("a"), slots("a"));
+    }
+
+    #[test]
+    fn groups_of_tenants_have_hashes_of_their_own() {
+        let [a, b] = ["a", "b"].map(|tenant| group_hash(&TenantId::new(tenant).unwrap(), "rules", "g"));
+        assert!(a != b && a != group_hash(&TenantId::default(), "rules", "g"));
     }
 
     #[test]
     fn long_names_have_a_hash() {
-        assert_ne!(group_hash(&"x".repeat(300), "a"), group_hash(&"x".repeat(301), "a"));
+        let hash = |length: usize| group_hash(&TenantId::default(), &"x".repeat(length), "a");
+        assert_ne!(hash(300), hash(301));
     }
 }

@@ -1,4 +1,5 @@
-//! The gRPC service by which other nodes list the groups that this ruler evaluates, and its client.
+//! The gRPC service by which other nodes list the groups that this ruler evaluates, and tell it that those in the bucket have
+//! changed; and its client.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use pharos_cluster::{Role, View};
 use pharos_transport::Connect;
 use pharos_transport::ruler_v1::ruler_client::RulerClient;
 use pharos_transport::ruler_v1::ruler_server::{self, RulerServer};
-use pharos_transport::ruler_v1::{Group, GroupsRequest};
+use pharos_transport::ruler_v1::{Group, GroupsRequest, RefreshRequest, RefreshResponse};
 use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
@@ -20,6 +21,8 @@ use crate::Ruler;
 /// The limit on a message, bytes: enough for about a hundred thousand alerts of a group.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a change of groups waits for all rulers to be told.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The service of one ruler.
 pub(crate) struct RulerService(pub(crate) Arc<Ruler>);
@@ -41,6 +44,11 @@ impl ruler_server::Ruler for RulerService {
     async fn groups(&self, _: Request<GroupsRequest>) -> Result<Response<Self::GroupsStream>, Status> {
         let groups = self.0.groups();
         Ok(Response::new(Box::pin(futures::stream::iter(groups.into_iter().map(Ok)))))
+    }
+
+    async fn refresh(&self, _: Request<RefreshRequest>) -> Result<Response<RefreshResponse>, Status> {
+        self.0.refresh();
+        Ok(Response::new(RefreshResponse {}))
     }
 }
 
@@ -64,6 +72,21 @@ impl RemoteRulers {
             (ruler, answer)
         });
         join_all(requests).await
+    }
+
+    /// Makes all live rulers except one read the groups in the bucket again. One that does not answer reads them later by
+    /// itself.
+    pub async fn refresh_all(&self, except: &str) {
+        let view = self.views.borrow().clone();
+        let rulers = view.live(Role::Ruler).filter(|member| member.id != except);
+        let requests = rulers.map(|member| async move {
+            let mut client = RulerClient::new(self.connect.connect(&member.address)?);
+            client.refresh(RefreshRequest {}).await
+        });
+        let refreshed = tokio::time::timeout(REFRESH_TIMEOUT, join_all(requests)).await;
+        for status in refreshed.into_iter().flatten().filter_map(Result::err) {
+            tracing::debug!(%status, "a ruler was not told of changed groups; it reads them within half a minute");
+        }
     }
 
     async fn groups(&self, ruler: &str) -> Result<Vec<Group>, Status> {

@@ -18,6 +18,7 @@ pub(crate) fn group(group: &RunningGroup) -> wire::Group {
         limit: group.rules.limit.as_configured() as u64,
         evaluation_seconds: last.duration.as_secs_f64(),
         last_evaluation_ms: last.began_ms,
+        tenant: group.tenant.as_str().to_string(),
     }
 }
 

@@ -10,6 +10,10 @@ use serde_saphyr::{Error, Spanned};
 
 use crate::template::Template;
 
+mod written;
+
+pub use written::to_yaml;
+
 /// Texts by name: labels or annotations.
 pub type Texts = BTreeMap<String, String>;
 
@@ -101,6 +105,22 @@ impl RuleGroups {
             checked.extend(group.checked(&mut errors));
         }
         if errors.is_empty() { Ok(RuleGroups { groups: checked }) } else { Err(errors) }
+    }
+
+    /// Parses and checks the text of one group.
+    ///
+    /// # Errors
+    /// All errors of the group.
+    pub fn parse_group(text: &str) -> Result<RuleGroup, Vec<RuleFileError>> {
+        let parsed = from_yaml::<strict::Group>(text).map_err(|error| vec![unmarshal_error(&error)])?;
+        let group = RawGroup::from(parsed);
+        let mut errors = Vec::new();
+        if group.name.value.is_empty() {
+            errors.push(RuleFileError("rule group name must not be empty".into()));
+        }
+        errors.extend(label_errors(&group.labels).map(RuleFileError));
+        let checked = group.checked(&mut errors);
+        checked.filter(|_| errors.is_empty()).ok_or(errors)
     }
 }
 

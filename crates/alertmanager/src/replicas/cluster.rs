@@ -246,7 +246,10 @@ impl Cluster {
         let letter = Letter::decode(call).map_err(Refused::Unreadable)?;
         let label = &self.settings.label;
         if letter.label != *label {
-            return Err(Refused::OtherCluster(format!("the label of this cluster is {label:?}, the call's {:?}", letter.label)));
+            return Err(Refused::OtherCluster(format!(
+                "the label of this cluster is {label:?}, the call's {:?}",
+                letter.label
+            )));
         }
         let wants_everything = letter.wants_everything;
         let asked: Vec<String> = letter.claims.iter().map(|claim| claim.key.clone()).collect();

@@ -49,10 +49,14 @@ pub fn expected(view: &View, own: &str) -> Vec<String> {
 }
 
 /// Keeps the replicas in step with the members of the cluster until `stop` becomes true.
-pub async fn follow(cluster: Arc<Cluster>, own: String, mut views: watch::Receiver<View>, mut stop: watch::Receiver<bool>) {
+pub async fn follow(
+    cluster: Arc<Cluster>,
+    own: String,
+    mut views: watch::Receiver<View>,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
-        let replicas: Vec<ReplicaInfo> =
-            others(&views.borrow_and_update(), &own).map(|(_, replica)| replica).collect();
+        let replicas: Vec<ReplicaInfo> = others(&views.borrow_and_update(), &own).map(|(_, replica)| replica).collect();
         cluster.set_peers(&replicas);
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },

@@ -14,7 +14,7 @@ use super::respond;
 use crate::Api;
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::services::{Alert, Rule, RuleGroup, Rules};
+use crate::services::{Alert, Rule, RuleGroup};
 use crate::viewer::Viewer;
 
 /// Handles `GET /api/v1/rules`.
@@ -23,21 +23,16 @@ pub(super) async fn rules(State(api): State<Arc<Api>>, viewer: Viewer, params: P
         Ok(selection) => selection,
         Err(error) => return error.into_response(),
     };
-    let rules = shown(&api, &viewer).await;
+    let rules = api.services.rules(&viewer.tenant).await;
     match selection.page(&rules.groups) {
         Ok(page) => respond::success_with_warnings(page, &rules.warnings),
         Err(error) => error.into_response(),
     }
 }
 
-/// The rules that a request may see.
-async fn shown(api: &Api, viewer: &Viewer) -> Rules {
-    if viewer.sees_configured() { api.services.rules().await } else { Rules::default() }
-}
-
 /// Handles `GET /api/v1/alerts`.
 pub(super) async fn alerts(State(api): State<Arc<Api>>, viewer: Viewer) -> Response {
-    let rules = shown(&api, &viewer).await;
+    let rules = api.services.rules(&viewer.tenant).await;
     let alerting = rules.groups.iter().flat_map(|group| &group.rules).filter_map(|rule| rule.alerting.as_ref());
     let alerts: Vec<AlertJson<'_>> = alerting.flat_map(|rule| &rule.alerts).map(AlertJson::new).collect();
     respond::success_with_warnings(json!({"alerts": alerts}), &rules.warnings)

@@ -12,10 +12,12 @@ use pharos_testkit::{ManualClock, MemorySeries, MemorySource};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use crate::error::ErrorKind;
 use crate::services::{
-    Alertmanagers, Block, BuildInfo, RelabelStep, Rules, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
+    Alertmanagers, Block, BuildInfo, RelabelStep, RuleConfigCall, Rules, RuntimeInfo, TargetMetadata, Targets,
+    TsdbStatus, WalReplay,
 };
-use crate::{Api, ApiConfig, Services, router};
+use crate::{Api, ApiConfig, ApiError, Services, router};
 
 /// Services of a node that is not ready and has nothing to show.
 struct NoServices;
@@ -68,8 +70,16 @@ impl Services for NoServices {
     fn blocks(&self, _: &TenantId) -> Vec<Block> {
         Vec::new()
     }
-    async fn rules(&self) -> Rules {
+    async fn rules(&self, _: &TenantId) -> Rules {
         Rules::default()
+    }
+    async fn rule_config(&self, tenant: &TenantId, call: RuleConfigCall) -> Result<String, ApiError> {
+        match call {
+            RuleConfigCall::Get(_, group) if group == "none" => {
+                Err(ApiError::new(ErrorKind::NotFound, "group does not exist"))
+            }
+            call => Ok(format!("{tenant}: {call:?}")),
+        }
     }
     async fn alertmanagers(&self) -> Alertmanagers {
         Alertmanagers::default()
@@ -496,4 +506,50 @@ async fn the_configuration_shows_other_tenants_only_to_the_machine() {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
         assert!(body["error"].as_str().unwrap().contains("--web.tenant-details"), "{body}");
     }
+}
+
+#[tokio::test]
+async fn groups_of_rules_are_shown_as_yaml_on_all_paths() {
+    for (path, call) in [
+        ("/config/v1/rules", "List(None)"),
+        ("/prometheus/config/v1/rules", "List(None)"),
+        ("/config/v1/rules/n", r#"List(Some("n"))"#),
+        ("/api/v1/rules/n", r#"List(Some("n"))"#),
+        ("/config/v1/rules/a%2Fb/g%20h", r#"Get("a/b", "g h")"#),
+        ("/api/v1/rules/n/g", r#"Get("n", "g")"#),
+    ] {
+        let mut request = request("GET", path);
+        request.headers_mut().insert("x-scope-orgid", "team".parse().unwrap());
+        let (status, body) = send_to(source(), ApiConfig::default(), request).await;
+        assert_eq!((status, body), (StatusCode::OK, format!("team: {call}")), "{path}");
+    }
+    let missing = get_text("/config/v1/rules/n/none").await;
+    assert_eq!(missing, (StatusCode::NOT_FOUND, "group does not exist\n".to_string()));
+}
+
+#[tokio::test]
+async fn changes_of_groups_are_accepted() {
+    let accepted = r#"{"data":null,"error":"","errorType":"","status":"success"}"#;
+    for (method, path) in [("POST", "/n"), ("DELETE", "/n"), ("DELETE", "/n/g")] {
+        for prefix in ["/config/v1/rules", "/prometheus/config/v1/rules", "/api/v1/rules"] {
+            let request = request(method, &format!("{prefix}{path}"));
+            let answer = send_to(source(), ApiConfig::default(), request).await;
+            assert_eq!(answer, (StatusCode::ACCEPTED, accepted.to_string()), "{method} {prefix}{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_rule_api_can_be_disabled_and_is_bounded() {
+    let config = ApiConfig { enable_rule_api: false, ..ApiConfig::default() };
+    let (status, body) = send_to(source(), config, request("GET", "/config/v1/rules")).await;
+    assert!(status == StatusCode::SERVICE_UNAVAILABLE && body.contains("the rule API is disabled"), "{body}");
+    let mut large = request("POST", "/config/v1/rules/n");
+    *large.body_mut() = Body::from(vec![b'x'; 3 << 20]);
+    let (status, _) = send_to(source(), ApiConfig::default(), large).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let mut hostile = request("POST", "/config/v1/rules/n");
+    *hostile.body_mut() = Body::from(vec![0xff]);
+    let (status, _) = send_to(source(), ApiConfig::default(), hostile).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }

@@ -4,6 +4,21 @@ use std::collections::BTreeMap;
 
 use pharos_model::Labels;
 
+/// A call of the rule API of Cortex and Mimir. Groups are YAML.
+#[derive(Clone, Debug)]
+pub enum RuleConfigCall {
+    /// Shows the groups by namespace, of all namespaces or of one.
+    List(Option<String>),
+    /// Shows a group of a namespace.
+    Get(String, String),
+    /// Creates or replaces a group of a namespace.
+    Set(String, String),
+    /// Deletes a group of a namespace.
+    Delete(String, String),
+    /// Deletes all groups of a namespace.
+    DeleteNamespace(String),
+}
+
 /// The groups of all rulers.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {

@@ -62,6 +62,23 @@ impl TenantId {
     }
 }
 
+/// A name for a file or a folder that stands for any text, and for no other one, also where upper and lower case are the same.
+/// A text of at most 150 bytes has a name of at most 242.
+pub fn file_name(text: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+    let keeps = !text.is_empty() && text.len() <= MAX_ESCAPED && text.bytes().all(is_plain) && !is_device(text);
+    if keeps { text.to_string() } else { format!("@@{}", base32(text.as_bytes())) }
+}
+
+/// The text that a name of [`file_name`] stands for. None for any other name.
+pub fn of_file_name(name: &str) -> Option<String> {
+    let text = match name.strip_prefix("@@") {
+        Some(digits) => from_base32(digits)?,
+        None => name.to_string(),
+    };
+    (file_name(&text) == name).then_some(text)
+}
+
 fn unescape(folder: &str) -> Option<String> {
     let mut name = String::with_capacity(folder.len());
     let mut chars = folder.chars();

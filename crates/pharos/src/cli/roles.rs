@@ -111,8 +111,7 @@ mod tests {
         let two: Roles = "store, agent,store".parse().unwrap();
         assert_eq!(two.iter().collect::<Vec<_>>(), [Role::Agent, Role::Store]);
         let error = "rulers".parse::<Roles>().unwrap_err();
-        let expected =
-            r#"unknown role "rulers"; expected all, agent, ingester, store, frontend, compactor, ruler, alertmanager, meta"#;
+        let expected = r#"unknown role "rulers"; expected all, agent, ingester, store, frontend, compactor, ruler, alertmanager, meta"#;
         assert_eq!(error, expected);
     }
 }

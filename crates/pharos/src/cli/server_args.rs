@@ -111,6 +111,11 @@ pub struct WebArgs {
           default_value_t = false, default_missing_value = "true", hide_possible_values = true)]
     pub enable_admin_api: bool,
 
+    /// Serve /config/v1/rules, by which tenants read and change rule groups in the bucket
+    #[arg(long = "web.enable-rule-api", num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_value_t = true, default_missing_value = "true", hide_possible_values = true)]
+    pub enable_rule_api: bool,
+
     /// Accept remote write on /api/v1/write and /api/v1/push
     #[arg(long = "web.enable-remote-write-receiver", num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_value_t = true, default_missing_value = "true", hide_possible_values = true)]
@@ -159,7 +164,7 @@ pub struct WebArgs {
     #[arg(long = "web.page-title", value_name = "TEXT", default_value = "Pharos")]
     pub page_title: String,
 
-    /// Who may see targets, rules, settings and blocks of other tenants than the one that a request names by X-Scope-OrgID
+    /// Who may see targets, settings and blocks of other tenants than the one that a request names by X-Scope-OrgID
     #[arg(long = "web.tenant-details", value_name = "WHO", default_value = "loopback")]
     pub tenant_details: TenantDetailsArg,
 
@@ -398,7 +403,9 @@ impl ServerArgs {
         warnings.extend(self.cluster.warning());
         if self.alertmanager.config_file.is_some() && self.alertmanager_config().is_none() {
             let roles = self.roles.names();
-            warnings.push(format!("--alertmanager.config-file has no effect without the role alertmanager (--roles={roles})"));
+            warnings.push(format!(
+                "--alertmanager.config-file has no effect without the role alertmanager (--roles={roles})"
+            ));
         }
         warnings
     }

@@ -1,8 +1,13 @@
 //! The arguments of `pharos tool`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
+use pharos_api::params::parse_time;
+use url::Url;
+
+use super::values::positive_duration;
 
 /// A tool with its arguments.
 #[derive(Debug, Subcommand)]
@@ -16,6 +21,9 @@ pub enum ToolCommand {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Evaluate rules over the history of a server
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Run unit tests
     #[command(subcommand)]
     Test(TestCommand),
@@ -76,6 +84,37 @@ pub enum CheckCommand {
         /// Ignore unknown fields
         #[arg(long = "ignore-unknown-fields")]
         ignore_unknown_fields: bool,
+    },
+}
+
+/// What to do with rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Print when each alert would have fired, as the rules of files find it in the history of a server. The exit code is 1
+    /// when an evaluation fails
+    Replay {
+        /// Rule files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Time of the first evaluation: RFC 3339, or seconds since the epoch
+        #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
+        start: i64,
+        /// Time after which nothing is evaluated [default: now]
+        #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
+        end: Option<i64>,
+        /// URL of the server
+        #[arg(long, value_name = "URL", default_value = "http://localhost:9090")]
+        url: Url,
+        /// Tenant whose samples are read and written [default: the default tenant]
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
+        /// Time between evaluations of groups that have no interval
+        #[arg(long = "eval-interval", value_name = "DURATION", default_value = "60s", value_parser = positive_duration)]
+        eval_interval: Duration,
+        /// Write what recording rules record, by remote write. The server refuses samples that are older than its
+        /// out_of_order_time_window
+        #[arg(long)]
+        write: bool,
     },
 }
 

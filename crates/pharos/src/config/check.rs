@@ -245,13 +245,15 @@ impl Checked<'_> {
     /// Reads and checks the rule files. A pattern may match no file.
     fn rules(&self, loaded: &mut Loaded) -> Result<(), ConfigError> {
         let mut known = BTreeSet::new();
-        for (index, pattern) in loaded.config.rule_files.iter().enumerate() {
-            let path = [Field("rule_files"), Item(index)];
+        for tenant in loaded.config.tenants.keys() {
+            TenantId::new(tenant).map_err(|error| self.error(&[Field("tenants"), Field(tenant)], error))?;
+        }
+        for (tenant, path, pattern) in rule_patterns(&loaded.config) {
             files::check_pattern(pattern).map_err(|reason| self.error(&path, reason))?;
             for file in files::find(self.folder(), pattern).map_err(|error| self.error(&path, error))? {
-                if known.insert(file.clone()) {
-                    let groups = rule_groups(&file)?;
-                    loaded.rules.push(Arc::new(RuleFile { path: file.display().to_string(), groups }));
+                if known.insert((tenant.clone(), file.clone())) {
+                    let (groups, path) = (rule_groups(&file)?, file.display().to_string());
+                    loaded.rules.push(Arc::new(RuleFile { tenant: tenant.clone(), path, groups }));
                 }
             }
         }
@@ -375,6 +377,21 @@ impl Checked<'_> {
 }
 
 /// The groups of a rule file. All mistakes are in the error, one a line.
+/// The patterns of rule files, with their tenants and where the configuration has them.
+fn rule_patterns(config: &Config) -> impl Iterator<Item = (TenantId, Vec<Step<'_>>, &str)> {
+    let own = config.rule_files.iter().enumerate();
+    let own = own.map(|(at, pattern)| (TenantId::default(), vec![Field("rule_files"), Item(at)], pattern.as_str()));
+    let of_tenants = config.tenants.iter().flat_map(|(name, section)| {
+        // Names are checked before.
+        let tenant = TenantId::new(name).unwrap_or_default();
+        section.rule_files.iter().enumerate().map(move |(at, pattern)| {
+            let path = vec![Field("tenants"), Field(name), Field("rule_files"), Item(at)];
+            (tenant.clone(), path, pattern.as_str())
+        })
+    });
+    own.chain(of_tenants)
+}
+
 fn rule_groups(file: &Path) -> Result<RuleGroups, ConfigError> {
     RuleGroups::parse(&yaml::read(file)?, false).map_err(|mistakes| {
         let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();

@@ -17,7 +17,7 @@ use pharos_cluster::state::DEFAULT_SHARDS;
 use pharos_ingester::Ingester;
 use pharos_model::Clock;
 use pharos_receive::Receiver;
-use pharos_ruler::RemoteRulers;
+use pharos_ruler::{RemoteRulers, StoredRules};
 use pharos_scrape::RemoteAgents;
 use pharos_transport::query::ReadLimits;
 use prometheus::Registry;
@@ -168,7 +168,15 @@ pub(super) async fn start(mut parts: Parts<'_>) -> Result<Roles, String> {
     let engine = queries::engine(args, &loaded, clock);
     let sources = holders.sources(&membership, queries::stale_reads(args), clock, registry).map_err(text)?;
     let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
-    let ruler = ruling::ruler(parts, &loaded, &membership, &api, &holders.writes.ingest, handle)?;
+    let ruler = ruling::ruler(
+        parts,
+        &loaded,
+        &membership,
+        &api,
+        &holders.writes.ingest,
+        handle,
+        services.rules.stored.clone(),
+    )?;
     if let Some(ruler) = &ruler {
         // Nobody else sets it.
         let _first = services.rules.local.set(ruler.clone());
@@ -268,7 +276,9 @@ fn services(
             node: membership.identity.clone(),
             local: OnceLock::new(),
             others: membership.is_open().then(|| RemoteRulers::new(meta.watch(), membership.connect())),
+            stored: StoredRules::new(objects.clone()),
         },
+        has_rule_api: api.enable_rule_api,
         external_url: ExternalUrl {
             url: args.web.external_url(),
             own_port: args.web.listen_address.first().map_or(9090, |address| address.port),

@@ -3,15 +3,20 @@
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use pharos_api::Api;
-use pharos_api::services::{Alert, AlertingRule, Alertmanagers, Rule, RuleGroup, Rules};
+use pharos_api::error::ErrorKind;
+use pharos_api::services::{Alert, AlertingRule, Alertmanagers, Rule, RuleConfigCall, RuleGroup, Rules};
+use pharos_api::{Api, ApiError};
 use pharos_model::fragment::Steps;
 use pharos_model::{Budget, Labels, TenantId};
 use pharos_promql::syntax::ast::Expr;
 use pharos_promql::{Engine, EngineOptions, QueryError, QueryOptions, SampleValue, Value, VectorSample};
 use pharos_querier::admission::Job;
 use pharos_querier::{AdmissionError, QueryLimits, TenantQuerier};
-use pharos_ruler::{Notifier, NotifierRules, PreparedNotifier, RemoteRulers, RuleEngine, RuleSet, RuleWork, Ruler};
+use pharos_ruler::{
+    Notifier, NotifierRules, PreparedNotifier, RemoteRulers, RuleEngine, RuleSet, RuleWork, Ruler, StoredRules,
+    StoredRulesError,
+};
+use pharos_rules::file::to_yaml;
 use pharos_rules::{GroupOptions, QueryFailure, RuleQueries};
 use pharos_transport::ruler_v1 as wire;
 use tokio::sync::{Semaphore, watch};
@@ -22,6 +27,8 @@ use crate::config::Loaded;
 pub(super) struct RulerRole {
     pub(super) ruler: Arc<Ruler>,
     pub(super) notifier: Arc<Notifier>,
+    /// The groups in the bucket.
+    pub(super) stored: StoredRules,
 }
 
 impl RulerRole {
@@ -29,10 +36,11 @@ impl RulerRole {
     pub(super) async fn run(self: Arc<Self>, stopped: watch::Receiver<bool>) {
         let (stop, all_evaluated) = watch::channel(false);
         let evaluate = async {
-            self.ruler.clone().run(stopped).await;
+            self.ruler.clone().run(stopped.clone()).await;
             stop.send_replace(true);
         };
-        tokio::join!(evaluate, self.notifier.clone().run(all_evaluated));
+        let follow_stored = pharos_ruler::follow(self.ruler.clone(), self.stored.clone(), stopped.clone());
+        tokio::join!(evaluate, follow_stored, self.notifier.clone().run(all_evaluated));
     }
 
     /// Prepares a reload, which [`RulerRole::apply`] puts in force.
@@ -147,7 +155,7 @@ fn failure(error: QueryError) -> QueryFailure {
     QueryFailure { reason: error.to_string(), is_temporary: matches!(error, QueryError::Storage(_)) }
 }
 
-/// The rulers of the cluster.
+/// The rulers of the cluster, and the groups that the rule API keeps for them.
 pub(super) struct AllRules {
     /// Identity of this node.
     pub(super) node: String,
@@ -155,11 +163,13 @@ pub(super) struct AllRules {
     pub(super) local: OnceLock<Arc<RulerRole>>,
     /// Rulers of other nodes; none in a cluster of one.
     pub(super) others: Option<RemoteRulers>,
+    /// The groups in the bucket.
+    pub(super) stored: StoredRules,
 }
 
 impl AllRules {
-    /// Asks all rulers concurrently. One that fails adds a warning.
-    pub(super) async fn all(&self) -> Rules {
+    /// The rules of a tenant. Asks all rulers concurrently; one that fails adds a warning.
+    pub(super) async fn of_tenant(&self, tenant: &TenantId) -> Rules {
         let mut groups = self.local.get().map(|role| role.ruler.groups()).unwrap_or_default();
         let mut warnings = Vec::new();
         let answers = match &self.others {
@@ -172,6 +182,8 @@ impl AllRules {
                 Err(status) => warnings.push(format!("rules of ruler {ruler} are missing: {}", status.message())),
             }
         }
+        let is_default = *tenant == TenantId::default();
+        groups.retain(|group| group.tenant == tenant.as_str() || (group.tenant.is_empty() && is_default));
         // Two rulers may report a group while it moves.
         groups.sort_by(|a, b| {
             (&a.file, &a.name).cmp(&(&b.file, &b.name)).then(b.last_evaluation_ms.cmp(&a.last_evaluation_ms))
@@ -179,6 +191,41 @@ impl AllRules {
         groups.dedup_by(|a, b| (&a.file, &a.name) == (&b.file, &b.name));
         Rules { groups: groups.into_iter().map(shown).collect(), warnings }
     }
+
+    /// Answers a call of the rule API. A change is told to all rulers.
+    pub(super) async fn configure(&self, tenant: &TenantId, call: RuleConfigCall) -> Result<String, ApiError> {
+        let stored = &self.stored;
+        let changed = match call {
+            RuleConfigCall::List(namespace) => {
+                let groups = stored.list(tenant, namespace.as_deref()).await.map_err(api_error)?;
+                return to_yaml(&groups).map_err(ApiError::internal);
+            }
+            RuleConfigCall::Get(namespace, group) => {
+                let group = stored.get(tenant, &namespace, &group).await.map_err(api_error)?;
+                return to_yaml(&group).map_err(ApiError::internal);
+            }
+            RuleConfigCall::Set(namespace, text) => stored.set(tenant, &namespace, &text).await,
+            RuleConfigCall::Delete(namespace, group) => stored.delete(tenant, &namespace, &group).await,
+            RuleConfigCall::DeleteNamespace(namespace) => stored.delete_namespace(tenant, &namespace).await,
+        };
+        changed.map_err(api_error)?;
+        if let Some(role) = self.local.get() {
+            role.ruler.refresh();
+        }
+        if let Some(others) = &self.others {
+            others.refresh_all(&self.node).await;
+        }
+        Ok(String::new())
+    }
+}
+
+fn api_error(error: StoredRulesError) -> ApiError {
+    let kind = match error {
+        StoredRulesError::Invalid(_) => ErrorKind::BadData,
+        StoredRulesError::NotFound(_) => ErrorKind::NotFound,
+        StoredRulesError::Unavailable(_) | StoredRulesError::Damaged(_) => ErrorKind::Internal,
+    };
+    ApiError::new(kind, error.to_string())
 }
 
 /// A group in the form of the API.

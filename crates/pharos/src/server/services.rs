@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pharos_api::Services;
 use pharos_api::query_log::QueryLog;
 use pharos_api::services::{
-    Alertmanagers, Block, BlockCompaction, BlockStats, BuildInfo, HeadStats, NameCount, RelabelStep, Rules,
-    RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
+    Alertmanagers, Block, BlockCompaction, BlockStats, BuildInfo, HeadStats, NameCount, RelabelStep, RuleConfigCall,
+    Rules, RuntimeInfo, TargetMetadata, Targets, TsdbStatus, WalReplay,
 };
+use pharos_api::{ApiError, Services};
 use pharos_config::ByteSize;
 use pharos_gocompat::format_duration;
 use pharos_ingester::Ingester;
@@ -54,6 +54,7 @@ pub(super) struct NodeServices {
     pub(super) targets: AllTargets,
     pub(super) external_url: ExternalUrl,
     pub(super) rules: AllRules,
+    pub(super) has_rule_api: bool,
     pub(super) snapshots: Snapshots,
     pub(super) registry: Registry,
     pub(super) clock: Arc<dyn Clock>,
@@ -186,6 +187,7 @@ impl Services for NodeServices {
             build_date: String::new(),
             go_version: String::new(),
             pharos_version: env!("CARGO_PKG_VERSION").into(),
+            features: [("ruler_config_api", self.has_rule_api.to_string())].into(),
         }
     }
 
@@ -244,8 +246,12 @@ impl Services for NodeServices {
         catalogue.map(|tenant| tenant.blocks.iter().map(|block| shown_block(block)).collect()).unwrap_or_default()
     }
 
-    async fn rules(&self) -> Rules {
-        self.rules.all().await
+    async fn rules(&self, tenant: &TenantId) -> Rules {
+        self.rules.of_tenant(tenant).await
+    }
+
+    async fn rule_config(&self, tenant: &TenantId, call: RuleConfigCall) -> Result<String, ApiError> {
+        self.rules.configure(tenant, call).await
     }
 
     async fn alertmanagers(&self) -> Alertmanagers {

@@ -114,7 +114,9 @@ async fn a_reload_replaces_alertmanagers_and_the_built_in_one_stays() {
     let active = ["http://own", "http://b:1/api/v2/alerts", "http://c:1/api/v2/alerts"];
     until(|| notifier.alertmanagers().active == active).await;
     notifier.send(&TenantId::default(), &[alert(&[("alertname", "A")])]);
-    assert_eq!(*built_in.0.lock(), [r#"{alertname="A"}"#]);
+    notifier.send(&TenantId::new("team").unwrap(), &[alert(&[("alertname", "A")]), alert(&[("tenant", "x")])]);
+    let sent = [r#"{alertname="A"}"#, r#"{alertname="A", tenant="team"}"#, r#"{tenant="x"}"#];
+    assert_eq!(*built_in.0.lock(), sent);
     stop.send_replace(true);
     running.await.unwrap();
 }
@@ -125,7 +127,10 @@ fn view(members: &[&str]) -> View {
         let roles = if at == 0 { [Role::Ruler].into() } else { [Role::Ruler, Role::Alertmanager].into() };
         let (address, http_address) = (format!("{id}:7946"), format!("{id}:9090"));
         let state = MemberState::Active;
-        (id.to_string(), Arc::new(Member { id: id.to_string(), address, http_address, roles, state, ..Member::default() }))
+        (
+            id.to_string(),
+            Arc::new(Member { id: id.to_string(), address, http_address, roles, state, ..Member::default() }),
+        )
     };
     let members = Arc::new(members.iter().enumerate().map(member).collect());
     View::new(Arc::new(ClusterState { members, ..ClusterState::default() }))

@@ -162,7 +162,7 @@ impl AlertSink for Sent {
 fn rule_set(groups: &str) -> RuleSet {
     let groups = RuleGroups::parse(&format!("groups:\n{groups}"), false).unwrap();
     let options = GroupOptions { interval_ms: 60_000, external_url: "http://p".into(), ..GroupOptions::default() };
-    RuleSet { files: vec![Arc::new(RuleFile { path: "rules.yml".into(), groups })], options }
+    RuleSet { files: vec![Arc::new(RuleFile::of_default_tenant("rules.yml", groups))], options }
 }
 
 /// A running ruler.
@@ -189,7 +189,6 @@ impl Running {
             grace_period: Duration::from_secs(600),
             resend_delay: Duration::from_secs(60),
             max_concurrent_evals,
-            tenant: TenantId::default(),
         };
         let registry = Registry::new();
         let components = RulerComponents {

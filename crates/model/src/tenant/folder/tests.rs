@@ -164,3 +164,20 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn a_file_name_stands_for_one_text(text in prop_oneof!["\\PC{0,40}", "[a-z0-9_-]{0,150}", "[aA.]{1,9}", "con|nul"]) {
+        let name = file_name(&text);
+        prop_assert!(name.bytes().all(|b| b"abcdefghijklmnopqrstuvwxyz0123456789_-@".contains(&b)), "{}", name);
+        prop_assert!(text.len() > 150 || name.len() <= 242);
+        prop_assert_eq!(of_file_name(&name), Some(text));
+    }
+
+    #[test]
+    fn other_names_of_files_stand_for_nothing(name in folders()) {
+        if let Some(text) = of_file_name(&name) {
+            prop_assert_eq!(file_name(&text), name);
+        }
+    }
+}

@@ -28,6 +28,7 @@ pub(super) fn api_config(args: &ServerArgs, loaded: &Loaded) -> Result<ApiConfig
         enable_lifecycle: args.web.enable_lifecycle,
         enable_admin_api: args.web.enable_admin_api,
         tenant_details: args.web.tenant_details.into(),
+        enable_rule_api: args.web.enable_rule_api,
         external_labels: external.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         remote_read_sample_limit: args.storage.read_sample_limit as usize,
         remote_read_concurrency: args.storage.read_concurrent_limit as usize,

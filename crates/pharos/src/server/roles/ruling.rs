@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use pharos_api::Api;
-use pharos_model::TenantId;
 use pharos_ruler::{
     AlertSink, MemberAlertmanagers, Notifier, NotifierConfig, OwnAlertmanagers, Ownership, Ruler, RulerComponents,
-    RulerConfig,
+    RulerConfig, StoredRules,
 };
 use pharos_transport::Ingest;
 
@@ -25,6 +24,7 @@ pub(super) fn ruler(
     api: &Arc<Api>,
     ingest: &Arc<dyn Ingest>,
     alertmanager: Option<AlertmanagerHandle>,
+    stored: StoredRules,
 ) -> Result<Option<Arc<RulerRole>>, String> {
     let args = parts.args;
     if !args.roles.has(cli::Role::Ruler) {
@@ -36,7 +36,6 @@ pub(super) fn ruler(
         grace_period: args.rules.grace_period,
         resend_delay: args.rules.resend_delay,
         max_concurrent_evals: is_concurrent.then_some(args.rules.max_concurrent_evals as usize),
-        tenant: TenantId::default(),
     };
     let sending = NotifierConfig {
         queue_capacity: args.rules.queue_capacity as usize,
@@ -65,5 +64,5 @@ pub(super) fn ruler(
     };
     let rules = rule_set(loaded, &args.web.external_url());
     let ruler = Ruler::create(config, components, rules).map_err(|error| error.to_string())?;
-    Ok(Some(Arc::new(RulerRole { ruler, notifier })))
+    Ok(Some(Arc::new(RulerRole { ruler, notifier, stored })))
 }
