@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""A demo target, and HTTP service discovery for the cluster's nodes. Standard library only.
+"""A demo target, HTTP service discovery for the cluster's nodes, and a receiver of notifications. Standard library only.
 
 /metrics   a simulated shop: requests with latencies, a queue, stock, a temperature. Its load varies over ten minutes, and for one of them a
            service is slow and fails, so that graphs have something to show.
 /targets   HTTP service discovery: every container of the services of $SERVICES (comma-separated host names), as Docker's DNS knows them.
+/notifications   takes the notifications of a webhook, and shows the last hundred alerts.
 """
 import bisect
+import collections
 import http.server
 import json
 import math
@@ -81,16 +83,46 @@ def targets():
     return json.dumps(groups)
 
 
+class Notifications:
+    """The alerts of the last notifications."""
+
+    def __init__(self):
+        self.lock, self.lines = threading.Lock(), collections.deque(maxlen=100)
+
+    def take(self, body):
+        at = time.strftime("%H:%M:%S")
+        with self.lock:
+            for alert in json.loads(body)["alerts"]:
+                labels, summary = alert["labels"], alert["annotations"].get("summary", "")
+                self.lines.append(f'{at} {alert["status"]:8} {labels.get("alertname", "")} {summary}')
+
+    def text(self):
+        with self.lock:
+            return "".join(line + "\n" for line in self.lines) or "Nothing arrived yet.\n"
+
+
 def main():
-    shop = Shop()
+    shop, notifications = Shop(), Notifications()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            pages = {"/metrics": (shop.text, "text/plain; version=0.0.4"), "/targets": (targets, "application/json")}
+            pages = {"/metrics": (shop.text, "text/plain; version=0.0.4"), "/targets": (targets, "application/json"),
+                     "/notifications": (notifications.text, "text/plain; charset=utf-8")}
             make, kind = pages.get(self.path, (None, None))
-            body = make().encode() if make else b"/metrics, /targets\n"
-            self.send_response(200 if make else 404)
-            self.send_header("Content-Type", kind or "text/plain")
+            self.reply(200 if make else 404, kind or "text/plain", make() if make else "/metrics, /targets, /notifications\n")
+
+        def do_POST(self):
+            try:
+                notifications.take(self.rfile.read(int(self.headers["Content-Length"])))
+            except (KeyError, TypeError, ValueError) as error:
+                self.reply(400, "text/plain", f"not a notification: {error}\n")
+            else:
+                self.reply(200, "text/plain", "")
+
+        def reply(self, status, kind, text):
+            body = text.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -28,9 +28,9 @@ class Stack:
     """The containers, which are reached through the proxy's port."""
 
     def __init__(self, tool):
-        self.port, self.grafana, self.tool, self.parts = free_port(), free_port(), tool, []
+        self.port, self.grafana, self.demo, self.tool, self.parts = free_port(), free_port(), free_port(), tool, []
         self.url = f"http://127.0.0.1:{self.port}"
-        self.env = {**os.environ, "PHAROS_PORT": str(self.port), "GRAFANA_PORT": str(self.grafana), "PHAROS_WINDOW": "1m", "COMPOSE_HTTP_TIMEOUT": "300"}
+        self.env = {**os.environ, "PHAROS_PORT": str(self.port), "GRAFANA_PORT": str(self.grafana), "DEMO_PORT": str(self.demo), "PHAROS_WINDOW": "1m", "COMPOSE_HTTP_TIMEOUT": "300"}
 
     def compose(self, *arguments, seconds=400):
         done = subprocess.run(["docker-compose", "-p", PROJECT, "-f", str(FILE), *arguments], env=self.env, capture_output=True, text=True, timeout=seconds)
@@ -39,6 +39,11 @@ class Stack:
 
     def containers(self, service):
         return self.compose("ps", "-q", service).split()
+
+    def address(self, container):
+        """The address of a container among the others."""
+        template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return subprocess.run(["docker", "inspect", "-f", template, container], capture_output=True, text=True, check=True).stdout.strip()
 
     def ask(self, path, **params):
         return request(urllib.request.Request(f"{self.url}/api/v1/{path}", data=urllib.parse.urlencode(params).encode() if params else None), 30)
@@ -98,11 +103,24 @@ def up(stack):
     for expression in FIRST_QUERIES:
         wait_for(lambda: stack.has(expression), 90, f"{expression} has no data")
     print(f"     the first queries show data {time.monotonic() - began:.1f} s after the beginning", flush=True)
-    # meta x3, agent x2, ingester x3, store x2, frontend x2, compactor.
-    wait_for(lambda: len(stack.has('up{job="pharos"} == 1')) == 13, 60, "not all nodes are scraped")
+    # meta x3, agent x2, ingester x3, store x2, frontend x2, compactor, ruler x2, alertmanager x2.
+    wait_for(lambda: len(stack.has('up{job="pharos"} == 1')) == 17, 60, "not all nodes are scraped")
     check({one["metric"]["job"] for one in stack.query("up == 1")} == {"pharos", "node", "shop"}, f"{stack.query('up')}")
     began = stack.has("shop_requests_total")
     wait_for(lambda: stack.has("shop_requests_total") != began, 30, "the demo does not move")
+
+
+def notified(stack):
+    """An alert of the demo's rules reaches the webhook through the Alertmanagers. It is posted to each of them, because the demo's own fires every ten minutes only."""
+    alert = [{"labels": {"alertname": "Posted"}, "annotations": {"summary": "by the test"}}]
+    for container in stack.containers("alertmanager"):
+        post = f"import urllib.request as u; u.urlopen(u.Request('http://{stack.address(container)}:9090/alertmanager/api/v2/alerts', {json.dumps(alert).encode()!r}, {{'Content-Type': 'application/json'}}))"
+        stack.compose("exec", "-T", "demo", "python3", "-c", post)
+    shown = lambda: request(urllib.request.Request(f"http://127.0.0.1:{stack.demo}/notifications"), 5)[1]
+    wait_for(lambda: "Posted by the test" in shown(), 60, f"no notification: {shown()}")
+    time.sleep(20)
+    check(shown().count("firing   Posted") == 1, f"notified more than once: {shown()}")
+    wait_for(lambda: len(json.loads(stack.ask("rules")[1])["data"]["groups"]) == 2, 30, "the rules are not shown")
 
 
 def write_and_verify(stack):
@@ -204,7 +222,7 @@ def main():
     checks, stack = Checks(), Stack(loadgen())
     stack.compose("down", "-v", "--remove-orphans")
     try:
-        for name, body in (("up, and the first queries", up), ("write and verify through the one port", write_and_verify), ("blocks are in S3", in_s3),
+        for name, body in (("up, and the first queries", up), ("write and verify through the one port", write_and_verify), ("an alert is notified once", notified), ("blocks are in S3", in_s3),
                            ("Grafana's files and questions", provisioned), ("scale to five ingesters", grow), ("drain two and scale to three", drain),
                            ("kill containers", kill), ("down, and up with the volumes", down_and_up)):
             checks.run(name, body, stack)

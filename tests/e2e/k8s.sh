@@ -55,10 +55,10 @@ kubectl diff -k deploy/k8s || { echo "applying again would change something"; ex
 for _ in $(seq 240); do
   pods=$(kubectl get pods -l app.kubernetes.io/name=pharos --no-headers 2>/dev/null | wc -l)
   # Ingesters start one at a time, and nothing runs them, so only the first one exists.
-  [ "$pods" -ge 12 ] && break
+  [ "$pods" -ge 17 ] && break
   sleep 0.5
 done
 kubectl get pods,pvc,pdb,svc -o wide
-[ "$pods" = 12 ] || { echo "$pods pods, expected 12: 3 meta, 1 ingester, 2 agents, 2 stores, 2 frontends, 1 compactor, 1 MinIO"; kubectl get events | tail -20; exit 1; }
+[ "$pods" = 17 ] || { echo "$pods pods, expected 17: 3 meta, 1 ingester, 2 agents, 2 stores, 2 frontends, 1 compactor, 2 rulers, 2 Alertmanagers, 1 webhook, 1 MinIO"; kubectl get events | tail -20; exit 1; }
 ! kubectl get events --no-headers | grep -i 'failedcreate' || exit 1
 echo "Kubernetes accepts deploy/k8s"
