@@ -71,11 +71,11 @@ pub struct Timing {
     pub commands_per_snapshot: u64,
     /// Interval of a member's heartbeats. Default: 1 s.
     pub member_heartbeat: Duration,
-    /// Interval of an agent's heartbeats; another agent must take over its targets quickly. Default: 300 ms.
+    /// Interval of the heartbeats of an agent or a ruler; another one must take over its work quickly. Default: 300 ms.
     pub agent_heartbeat: Duration,
     /// Time without a heartbeat after which a member is down. Default: 10 s.
     pub lease: Duration,
-    /// The lease of a member that is an agent but neither an ingester nor a meta node. Default: 2 s.
+    /// The lease of a member that is an agent or a ruler, but neither an ingester nor a meta node. Default: 2 s.
     pub agent_lease: Duration,
     /// Interval of the leader's reconciliation. Default: 500 ms.
     pub round: Duration,

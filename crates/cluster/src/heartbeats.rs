@@ -21,7 +21,8 @@ pub struct Heartbeats<'a> {
     pub now_ms: i64,
     /// Time without a heartbeat after which a member is down.
     pub lease: Duration,
-    /// The lease of an agent that is neither an ingester nor a meta node. It is shorter, so that its targets move quickly.
+    /// The lease of an agent or a ruler that is neither an ingester nor a meta node. It is shorter, so that its targets and
+    /// rule groups move quickly.
     pub agent_lease: Duration,
     /// How long a member without shards and vote is down before it is forgotten.
     pub forget_after: Duration,
@@ -34,7 +35,7 @@ pub fn due(state: &ClusterState, heartbeats: &Heartbeats<'_>) -> Vec<Command> {
         let heard = heartbeats.heard.get(&member.id).copied().filter(|heard| *heard >= heartbeats.leading_since);
         let silent_for = heartbeats.now.saturating_sub(heard.unwrap_or(heartbeats.leading_since));
         let keeps = member.has(Role::Ingester) || member.has(Role::Meta);
-        let lease = if member.has(Role::Agent) && !keeps { heartbeats.agent_lease } else { heartbeats.lease };
+        let lease = if member.is_missed_soon() && !keeps { heartbeats.agent_lease } else { heartbeats.lease };
         let silent = silent_for > lease && member.id != heartbeats.leader;
         let set = |to| Command::SetMemberState { node: member.id.clone(), state: to, at_ms: heartbeats.now_ms };
         match member.state {
@@ -135,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pure_agent_has_the_short_lease() {
-        let state = with(&[("B", Role::Agent, Active), ("C", Role::Ingester, Active)]);
-        assert_eq!(names(due(&state, &at(104, &HashMap::new()))), ["B Down"]);
+    fn agents_and_rulers_without_shards_have_the_short_lease() {
+        let state = with(&[("B", Role::Agent, Active), ("C", Role::Ingester, Active), ("D", Role::Ruler, Active)]);
+        assert_eq!(names(due(&state, &at(104, &HashMap::new()))), ["B Down", "D Down"]);
     }
 
     #[test]

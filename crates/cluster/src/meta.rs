@@ -38,7 +38,7 @@ use crate::raft::service::RaftService;
 use crate::raft::types::raft_id;
 use crate::remote::Remote;
 use crate::service::MetaService;
-use crate::state::{Command, Member, MemberState, Response, Role};
+use crate::state::{Command, Member, MemberState, Response};
 use crate::view::View;
 
 /// Interval of log lines while a start reads the log.
@@ -256,7 +256,7 @@ impl Meta {
         Box::pin(async move {
             let join = Command::Join { member: member.clone(), at_ms: self.clock.now_ms() };
             let joined = self.propose(join).await?.view;
-            let interval = match member.has(Role::Agent) {
+            let interval = match member.is_missed_soon() {
                 true => self.timing.agent_heartbeat.min(self.timing.member_heartbeat),
                 false => self.timing.member_heartbeat,
             };

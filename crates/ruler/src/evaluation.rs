@@ -17,6 +17,9 @@ use crate::write;
 /// The wait before a query that may succeed later is repeated.
 const QUERY_RETRY: Duration = Duration::from_millis(500);
 
+/// How far back the last evaluation of a group is looked for at least, milliseconds.
+const LOST_LOOKBACK_MS: i64 = 60_000;
+
 /// What all groups share.
 pub(crate) struct Shared {
     pub(crate) config: RulerConfig,
@@ -101,6 +104,28 @@ pub(crate) async fn iterate(shared: &Arc<Shared>, group: &Arc<RunningGroup>, slo
     task.end_abandoned().await;
     let durations = group.rules.rules().iter().map(|rule| rule.status().duration);
     shared.metrics.evaluated(&task.key, samples, durations.sum());
+}
+
+/// When a group was evaluated last before a slot, by this ruler or another one, as its series say.
+pub(crate) async fn evaluated_before(
+    shared: &Arc<Shared>,
+    group: &Arc<RunningGroup>,
+    slot_ms: i64,
+) -> Result<Option<i64>, String> {
+    let (asked, answer) = (group.clone(), Arc::new(Mutex::new(None)));
+    let slot = answer.clone();
+    let work = Box::new(move |queries: &dyn pharos_rules::RuleQueries| {
+        let lookback_ms = asked.rules.interval_ms.saturating_mul(3).max(LOST_LOOKBACK_MS);
+        *slot.lock() = Some(asked.rules.evaluated_before(slot_ms, lookback_ms, queries));
+    });
+    let ran = tokio::select! {
+        biased;
+        ran = shared.components.engine.run(&group.tenant, work) => ran,
+        () = shared.stopped() => return Ok(None),
+    };
+    ran.map_err(|failure| failure.to_string())?;
+    let answer = answer.lock().take();
+    answer.unwrap_or(Ok(None)).map_err(|error| error.to_string())
 }
 
 /// Evaluates rules one after another. Returns the number of their samples.

@@ -122,6 +122,23 @@ impl RunningGroup {
         }
     }
 
+    /// Counts the slots as missed that were lost with the previous owner of the group, as far as the group's series show when
+    /// it was evaluated last.
+    async fn count_lost(self: &Arc<Self>, shared: &Arc<Shared>, slot_ms: i64) {
+        match evaluation::evaluated_before(shared, self, slot_ms).await {
+            Ok(Some(last_ms)) => shared.metrics.missed(&self.key(), self.schedule.between(last_ms, slot_ms)),
+            Ok(None) => {}
+            Err(error) => {
+                let group = self.key();
+                tracing::warn!(
+                    group,
+                    error,
+                    "the evaluations that were lost with the group's previous ruler are not counted"
+                );
+            }
+        }
+    }
+
     /// Evaluates the group until it is told to stop.
     async fn run(
         self: Arc<Self>,
@@ -153,6 +170,9 @@ impl RunningGroup {
             }
             if !was_owned {
                 shared.metrics.announce(&key, &self.rules);
+                if shared.components.ownership.predecessor_is_gone(self.hash, slot_ms) {
+                    self.count_lost(&shared, slot_ms).await;
+                }
             }
             let began = clock.monotonic();
             let began_ms = clock.now_ms();

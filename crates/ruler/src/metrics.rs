@@ -72,7 +72,7 @@ impl RulerMetrics {
             group_duration_histogram: histogram("group_duration_histogram_seconds", "Time to evaluate a rule group.")?,
             missed: counters(
                 "group_iterations_missed_total",
-                "Evaluations of rule groups that were left out because an earlier one took too long.",
+                "Evaluations of rule groups that were left out because an earlier one took too long, or their ruler died.",
             )?,
             iterations: counters(
                 "group_iterations_total",

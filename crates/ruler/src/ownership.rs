@@ -69,6 +69,14 @@ impl Ownership {
         cluster.timeline().owner_at(group_hash, slot_ms) == Some(cluster.identity.as_str())
     }
 
+    /// Whether the ruler that evaluated a group before this one took it over, by this slot, is dead or has left.
+    pub(crate) fn predecessor_is_gone(&self, group_hash: u64, slot_ms: i64) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        let timeline = cluster.timeline();
+        let Some(previous) = timeline.previous_owner(group_hash, slot_ms) else { return false };
+        cluster.views.borrow().member(previous).is_none_or(|member| !member.state.is_live())
+    }
+
     /// Waits until the view is fresh enough for an evaluation that is due now, or until the wait times out. After a timeout
     /// it does not wait again until contact is back.
     pub(crate) async fn await_fresh_view(&self) {

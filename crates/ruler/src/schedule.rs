@@ -35,6 +35,12 @@ impl Schedule {
         now_ms - since + self.interval_ms
     }
 
+    /// How many slots lie between two others.
+    pub(crate) fn between(&self, earlier_ms: i64, later_ms: i64) -> u64 {
+        let slots = (later_ms.saturating_sub(earlier_ms)).div_euclid(self.interval_ms).saturating_sub(1);
+        u64::try_from(slots).unwrap_or_default()
+    }
+
     /// The slot that follows `slot_ms` when that evaluation has ended at `now_ms`. An evaluation that ends late delays the
     /// next one; slots that are over by then are missed.
     pub(crate) fn following(&self, slot_ms: i64, now_ms: i64) -> Next {
@@ -95,6 +101,14 @@ mod tests {
     fn slots_that_are_over_are_missed() {
         assert_eq!(SCHEDULE.following(10_300, 12_400), Next { slot_ms: 12_300, missed: 1 });
         assert_eq!(SCHEDULE.following(10_300, 14_400), Next { slot_ms: 14_300, missed: 3 });
+    }
+
+    #[test]
+    fn slots_between_two_others_are_counted() {
+        assert_eq!(SCHEDULE.between(10_300, 11_300), 0);
+        assert_eq!(SCHEDULE.between(10_300, 13_300), 2);
+        assert_eq!(SCHEDULE.between(10_300, 10_300), 0);
+        assert_eq!(SCHEDULE.between(13_300, 10_300), 0);
     }
 
     #[test]

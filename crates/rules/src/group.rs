@@ -13,10 +13,11 @@ use pharos_promql::VectorSample;
 
 use crate::alerting::AlertingRule;
 use crate::dependencies;
+use crate::error::RuleError;
 use crate::file::{RuleGroup, RuleKind, Texts};
 use crate::recording::RecordingRule;
 use crate::rule::{Evaluation, GroupRule, Rule, stale};
-use crate::store::RuleStore;
+use crate::store::{RuleQueries, RuleStore};
 
 /// The settings of a server that apply to all of its groups.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,12 +94,31 @@ impl Group {
             let stored = rule.evaluate(&evaluation, store).and_then(|samples| {
                 let write = rule.write_of(samples, &evaluation);
                 let all: Vec<VectorSample> = write.samples.iter().chain(&write.stale).cloned().collect();
-                store.append(&all).map_err(crate::error::RuleError::Append)?;
+                store.append(&all).map_err(RuleError::Append)?;
                 rule.wrote(write);
                 Ok(())
             });
             rule.set_outcome(stored);
         }
+    }
+
+    /// When the group was evaluated last before `t_ms`, as the series of its rules say; none if it wrote nothing within
+    /// `lookback_ms`. All times are milliseconds.
+    ///
+    /// # Errors
+    /// A query failed.
+    pub fn evaluated_before(
+        &self,
+        t_ms: i64,
+        lookback_ms: i64,
+        queries: &dyn RuleQueries,
+    ) -> Result<Option<i64>, RuleError> {
+        let before_ms = t_ms.saturating_sub(self.query_offset_ms).saturating_sub(1);
+        let mut newest = None;
+        for rule in &self.rules {
+            newest = newest.max(rule.newest_sample(queries, before_ms, lookback_ms)?);
+        }
+        Ok(newest.map(|at_ms| at_ms.saturating_add(self.query_offset_ms)))
     }
 
     /// The rules, by their positions, in batches that are evaluated one after another. The rules of one batch do not depend

@@ -114,6 +114,24 @@ pub(crate) fn written_series(
     Ok(series)
 }
 
+/// The time of the newest sample that a rule wrote within `lookback_ms` before a moment; none if it wrote none.
+///
+/// # Errors
+/// A query failed.
+pub(crate) fn newest_sample(
+    spec: &RuleSpec,
+    queries: &dyn RuleQueries,
+    at_ms: i64,
+    lookback_ms: i64,
+) -> Result<Option<i64>, RuleError> {
+    let metric = if spec.kind == RuleKind::Alerting { ALERTS_FOR_STATE } else { spec.name.as_str() };
+    let newest = ask(queries, &format!("max(timestamp({}))", selector(spec, metric, None)), at_ms, lookback_ms)?;
+    Ok(newest.into_iter().find_map(|sample| match sample.value {
+        SampleValue::Float(seconds) => Some(milliseconds(seconds)),
+        SampleValue::Histogram(_) => None,
+    }))
+}
+
 /// Whether two rules could write the same series.
 pub(crate) fn may_collide(a: &RuleSpec, b: &RuleSpec) -> bool {
     let differs = |(name, value): (&String, &String)| {

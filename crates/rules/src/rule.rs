@@ -172,6 +172,20 @@ impl GroupRule {
         Ok(())
     }
 
+    /// The time of the newest sample that the rule wrote within `lookback_ms` before a moment; none if it wrote none, or if
+    /// another rule could have written it.
+    pub(crate) fn newest_sample(
+        &self,
+        queries: &dyn RuleQueries,
+        at_ms: i64,
+        lookback_ms: i64,
+    ) -> Result<Option<i64>, RuleError> {
+        match self.is_alone.load(Ordering::Relaxed) {
+            true => restore::newest_sample(self.spec(), queries, at_ms, lookback_ms),
+            false => Ok(None),
+        }
+    }
+
     /// The alerts to send after the evaluation at `t_ms`.
     pub fn alerts_due(&self, t_ms: i64, interval_ms: i64, resend_delay_ms: i64) -> Vec<Alert> {
         self.state.lock().alerts.due(t_ms, interval_ms, resend_delay_ms)

@@ -162,6 +162,11 @@ impl Member {
         self.roles.contains(&role)
     }
 
+    /// Whether others must notice soon that it is gone: it owns targets or rule groups.
+    pub fn is_missed_soon(&self) -> bool {
+        self.has(Role::Agent) || self.has(Role::Ruler)
+    }
+
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let bad = |reason: &str| Err(Refusal::BadMember { node: self.id.clone(), reason: reason.into() });
         let texts = [&self.address, &self.http_address, &self.zone, &self.version];

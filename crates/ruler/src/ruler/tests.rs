@@ -489,6 +489,30 @@ async fn a_ruler_that_drains_hands_its_groups_over_without_a_gap_or_a_double() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_evaluations_that_are_lost_with_a_ruler_are_counted() {
+    let world = World::new(&["a"]);
+    let mut cluster = Cluster::of(&["A", "B"]);
+    let (a, b) = (cluster.start(&world, "A", RECORD), cluster.start(&world, "B", RECORD));
+    minutes(2).await;
+    let a_owns = !a.ruler.groups().is_empty();
+    let (id, dead, heir) = if a_owns { ("A", a, b) } else { ("B", b, a) };
+    dead.stop().await;
+    let series = r#"{__name__="r", "#;
+    let last = *times(&world, series).last().unwrap();
+    let labels = Labels::empty();
+    let sample = VectorSample { labels, t: 0, value: SampleValue::Float(last as f64) };
+    world.stored.lock().push((r#"max(timestamp({__name__="r"}))"#, sample));
+    minutes(3).await;
+    cluster.set(id, pharos_cluster::MemberState::Down, world.clock.now_ms());
+    minutes(2).await;
+    let after = times(&world, series);
+    let lost = (after.iter().find(|at| **at > last).unwrap() - last) / 60 - 1;
+    assert!(lost >= 2, "{after:?}");
+    assert_eq!(heir.metric("group_iterations_missed_total"), lost as f64);
+    heir.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_only_ruler_hands_nothing_over() {
     let world = World::new(&["a"]);
     let mut cluster = Cluster::of(&["A"]);
