@@ -33,6 +33,7 @@ check "full disk" 120 full_disk.py
 check "object store away and back" 180 object_store.py --only local --hosts 5
 check "lifecycle" 120 lifecycle.py
 check "rules and alerts" 200 rules.py
+check "rules of tenants" 90 rule_api.py
 check "queries under way" 120 queries.py
 check "scrapes" 120 scrapes.py --recorded
 check "pushes" 60 pushes.py --recorded
