@@ -150,6 +150,7 @@ impl Services for NodeServices {
         let mut config = self.config.current().config.clone();
         if !with_tenants {
             config.limits.overrides.clear();
+            config.tenants.clear();
         }
         config.to_yaml()
     }
