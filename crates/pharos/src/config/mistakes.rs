@@ -39,7 +39,7 @@ fn unknown_fields_and_wrong_types_are_named() {
         ("zzz: 1\n".into(), "p.yml:1:1: zzz: unknown field"),
         (
             "tenants: {a: {rules: []}}\n".into(),
-            "p.yml:1:15: tenants.a.rules: unknown field, did you mean \"rule_files\"?",
+            "p.yml:1:15: tenants.a.rules: unknown field",
         ),
         (
             job("scrape_intervall: 1s"),

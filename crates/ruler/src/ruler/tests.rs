@@ -499,8 +499,8 @@ async fn the_evaluations_that_are_lost_with_a_ruler_are_counted() {
     dead.stop().await;
     let series = r#"{__name__="r", "#;
     let last = *times(&world, series).last().unwrap();
-    let labels = Labels::empty();
-    let sample = VectorSample { labels, t: 0, value: SampleValue::Float(last as f64) };
+    let seconds = START_MS / 1000 + last;
+    let sample = VectorSample { labels: Labels::empty(), t: 0, value: SampleValue::Float(seconds as f64) };
     world.stored.lock().push((r#"max(timestamp({__name__="r"}))"#, sample));
     minutes(3).await;
     cluster.set(id, pharos_cluster::MemberState::Down, world.clock.now_ms());
