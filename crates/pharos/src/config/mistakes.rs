@@ -37,10 +37,7 @@ fn unknown_fields_and_wrong_types_are_named() {
     let cases: Vec<(String, &str)> = vec![
         ("scrap_configs: []\n".into(), "p.yml:1:1: scrap_configs: unknown field, did you mean \"scrape_configs\"?"),
         ("zzz: 1\n".into(), "p.yml:1:1: zzz: unknown field"),
-        (
-            "tenants: {a: {rules: []}}\n".into(),
-            "p.yml:1:15: tenants.a.rules: unknown field",
-        ),
+        ("tenants: {a: {rules: []}}\n".into(), "p.yml:1:15: tenants.a.rules: unknown field"),
         (
             job("scrape_intervall: 1s"),
             "p.yml:3:3: scrape_configs[0].scrape_intervall: unknown field, did you mean \"scrape_interval\"?",

@@ -37,7 +37,11 @@ pub async fn follow(ruler: Arc<Ruler>, stored: StoredRules, mut stop: watch::Rec
     let mut known = Known::default();
     let mut was_reached = true;
     loop {
-        let updated = known.update(&stored).await;
+        let updated = tokio::select! {
+            updated = known.update(&stored) => updated,
+            // The bucket may not answer.
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
         match &updated {
             Ok(true) => ruler.set_stored(known.files()),
             Err(error) if was_reached => tracing::warn!(
