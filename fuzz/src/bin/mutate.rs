@@ -1,8 +1,9 @@
 //! The plain driver: runs a target on seeds and on random mutants of them, where libFuzzer cannot be built.
 //!
 //! `mutate run <target> <seconds> <folder>…` runs a target on the files of folders and on mutants of them. An input that
-//! fails is left in `artifacts/<target>/`. `mutate seeds <folder>` writes the seeds of all targets. `FUZZ_SEED` seeds the random
-//! generator of the mutants.
+//! fails is left in `artifacts/<target>/`. `mutate seeds <folder>` writes the seeds of all targets. `mutate write <target> <count>
+//! <folder>…` writes mutants to the standard output, each after its length (four bytes, little endian), for those who send them to a
+//! server. `FUZZ_SEED` seeds the random generator of the mutants.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,6 +12,7 @@
     reason = "a tool for developers: it uses the real clock and panics when something is wrong"
 )]
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -34,13 +36,23 @@ fn main() -> ExitCode {
                 _ => usage(),
             }
         }
+        ["write", target, count, folders @ ..] => {
+            let target = TARGETS.iter().find(|t| t.name == *target);
+            match (target, count.parse()) {
+                (Some(target), Ok(count)) => write_mutants(target, count, folders),
+                _ => usage(),
+            }
+        }
         _ => usage(),
     }
 }
 
 fn usage() -> ExitCode {
     let names: Vec<&str> = TARGETS.iter().map(|t| t.name).collect();
-    eprintln!("usage: mutate run {{{}}} <seconds> <folder>... | mutate seeds <folder>", names.join("|"));
+    let names = names.join("|");
+    eprintln!(
+        "usage: mutate run {{{names}}} <seconds> <folder>... | mutate write {{{names}}} <count> <folder>... | mutate seeds <folder>"
+    );
     ExitCode::FAILURE
 }
 
@@ -54,18 +66,38 @@ fn write_seeds(folder: &Path) -> ExitCode {
     }
 }
 
-fn drive(target: &Target, time: Duration, folders: &[&str]) -> ExitCode {
+/// The seeds of a target, and the files of folders.
+fn inputs(target: &Target, folders: &[&str]) -> Vec<Vec<u8>> {
     let mut inputs = (target.seeds)();
     for folder in folders {
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        inputs.extend(files.filter_map(|file| std::fs::read(file.path()).ok()));
+        let mut paths: Vec<_> = files.map(|file| file.path()).collect();
+        paths.sort();
+        inputs.extend(paths.into_iter().filter_map(|path| std::fs::read(path).ok()));
     }
+    inputs
+}
+
+fn write_mutants(target: &Target, count: usize, folders: &[&str]) -> ExitCode {
+    let (inputs, mut random) = (inputs(target, folders), Random::from_environment());
+    let mut out = std::io::stdout().lock();
+    for _ in 0..count {
+        let mutant = random.mutant(&inputs);
+        let length = u32::try_from(mutant.len()).unwrap_or(u32::MAX).to_le_bytes();
+        if out.write_all(&length).and_then(|()| out.write_all(&mutant)).is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn drive(target: &Target, time: Duration, folders: &[&str]) -> ExitCode {
+    let inputs = inputs(target, folders);
     let began = Instant::now();
     for input in &inputs {
         run(target, input);
     }
-    let seed: u64 = std::env::var("FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ seed << 1);
+    let mut random = Random::from_environment();
     let mut runs = inputs.len();
     while began.elapsed() < time {
         let input = random.mutant(&inputs);
@@ -92,6 +124,12 @@ fn run(target: &Target, input: &[u8]) {
 struct Random(u64);
 
 impl Random {
+    /// The generator of `FUZZ_SEED`.
+    fn from_environment() -> Self {
+        let seed: u64 = std::env::var("FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        Random(0x9e37_79b9_7f4a_7c15 ^ seed << 1)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
