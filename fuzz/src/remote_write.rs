@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::Request;
 use pharos_model::clock::ManualClock;
 use pharos_model::labels::check_canonical;
-use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome, series_hash};
+use pharos_model::{MemoryAccount, TenantId, WriteBatch, WriteError, WriteOutcome, series_hash};
 use pharos_receive::{ReceiveConfig, Receiver, router};
 use pharos_transport::Ingest;
 use tokio::runtime::Runtime;
@@ -51,7 +51,8 @@ fn service() -> &'static (Runtime, Router) {
             ..ReceiveConfig::default()
         };
         let clock = Arc::new(ManualClock::at(1_700_000_000_000));
-        let receiver = Receiver::new(config, Arc::new(Checking), clock, &prometheus::Registry::new());
+        let receiver =
+            Receiver::new(config, Arc::new(Checking), MemoryAccount::unlimited(), clock, &prometheus::Registry::new());
         (runtime, router(receiver.expect("a receiver")))
     })
 }

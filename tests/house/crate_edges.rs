@@ -46,7 +46,7 @@ const TABLE: &[Row] = &[
     ("transport", Cluster, &["model"], &[]),
     ("cluster", Cluster, &["model", "transport"], &["block"]),
     ("config", Configuration, &["gocompat", "model"], &[]),
-    ("http-client", Configuration, &["config"], &[]),
+    ("http-client", Configuration, &["config", "model"], &[]),
     ("discovery", Configuration, &["config", "http-client", "model"], &[]),
     ("notify", Configuration, &["config", "gocompat", "http-client"], &[]),
     (

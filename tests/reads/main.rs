@@ -11,7 +11,8 @@ use pharos_block::{BlockWriter, WriterOptions, upload};
 use pharos_cluster::{Command, DEFAULT_WEIGHT, Member, MemberState, Meta, Placement, Role, View};
 use pharos_model::fragment::Steps;
 use pharos_model::{
-    Histogram, Labels, Matcher, SelectRequest, SeriesBatch, SeriesView, SystemClock, TenantId, TimeRange, series_hash,
+    Histogram, Labels, Matcher, MemoryAccount, SelectRequest, SeriesBatch, SeriesView, SystemClock, TenantId,
+    TimeRange, series_hash,
 };
 use pharos_promql::{Engine, EngineOptions, Querier, QueryOptions, Value, syntax};
 use pharos_querier::{ClusterParts, DispatchMetrics, Fanout, StaleReads, TenantQuerier};
@@ -99,7 +100,14 @@ impl World {
         let ingester = Arc::new(MemorySource::new(MemorySeries::new()));
         let mut routes = RoutesBuilder::default();
         let limits = ReadLimits::default();
-        QueryServices { ingester: Some(ingester), store: None, clock: clock.clone(), limits }.add_to(&mut routes);
+        QueryServices {
+            ingester: Some(ingester),
+            store: None,
+            clock: clock.clone(),
+            memory: MemoryAccount::unlimited(),
+            limits,
+        }
+        .add_to(&mut routes);
         network.serve("i1:7946", routes.routes());
         let buckets = ["s1", "s2"].map(|id| {
             let bucket = FaultyStore::slow(objects.clone(), LATENCY);
@@ -108,7 +116,14 @@ impl World {
             let store = Store::create(config, meta.clone(), objects, Handle::current(), &registry).unwrap();
             let mut routes = RoutesBuilder::default();
             let limits = ReadLimits::default();
-            QueryServices { ingester: None, store: Some(store), clock: clock.clone(), limits }.add_to(&mut routes);
+            QueryServices {
+                ingester: None,
+                store: Some(store),
+                clock: clock.clone(),
+                memory: MemoryAccount::unlimited(),
+                limits,
+            }
+            .add_to(&mut routes);
             network.serve(format!("{id}:7946"), routes.routes());
             bucket
         });

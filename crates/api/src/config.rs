@@ -42,8 +42,6 @@ pub struct ApiConfig {
     pub remote_read_frame_bytes: usize,
     /// Maximum number of results of a search, `--web.search.max-limit`. 0 means no limit. Default: 10,000.
     pub max_search_limit: usize,
-    /// Maximum size of all responses that wait for their clients, bytes, `--web.max-unsent-bytes`. Default: 512 MiB.
-    pub max_unsent_bytes: usize,
 }
 
 impl Default for ApiConfig {
@@ -63,7 +61,6 @@ impl Default for ApiConfig {
             remote_read_concurrency: 10,
             remote_read_frame_bytes: 1 << 20,
             max_search_limit: 10_000,
-            max_unsent_bytes: 512 << 20,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pharos_model::SelectError;
+use pharos_model::{MemoryFull, SelectError};
 use pharos_promql::QueryError;
 use pharos_querier::{AdmissionError, FeatureDisabled, StaleView};
 
@@ -21,7 +21,7 @@ pub enum ErrorKind {
     Timeout,
     /// The server failed, for example because samples are unavailable.
     Internal,
-    /// The tenant's queue of waiting queries is full.
+    /// The tenant's queue of waiting queries is full, or its requests hold as much memory as they may.
     TooManyRequests,
     /// The server cannot respond at the moment, or the API is disabled.
     Unavailable,
@@ -42,6 +42,10 @@ impl ErrorKind {
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::NotFound => "not_found",
         }
+    }
+
+    fn of_full(full: &MemoryFull) -> Self {
+        if full.is_of_tenant() { ErrorKind::TooManyRequests } else { ErrorKind::Unavailable }
     }
 
     /// Returns the HTTP status code of the kind.
@@ -96,6 +100,7 @@ impl From<QueryError> for ApiError {
             QueryError::Canceled => ErrorKind::Canceled,
             QueryError::TooManySamples | QueryError::Limit(_) | QueryError::Execution(_) => ErrorKind::Execution,
             QueryError::Storage(_) | QueryError::Damaged(_) => ErrorKind::Internal,
+            QueryError::Full(full) => ErrorKind::of_full(full),
             QueryError::BadData(_) => ErrorKind::BadData,
         };
         match error {
@@ -111,9 +116,16 @@ impl From<SelectError> for ApiError {
             SelectError::Cancelled => ErrorKind::Canceled,
             SelectError::Timeout(_) => ErrorKind::Timeout,
             SelectError::Memory { .. } | SelectError::Series { .. } => ErrorKind::Execution,
+            SelectError::Full(full) => ErrorKind::of_full(full),
             SelectError::Storage(_) | SelectError::Damaged(_) => ErrorKind::Internal,
         };
         ApiError::new(kind, error.to_string())
+    }
+}
+
+impl From<MemoryFull> for ApiError {
+    fn from(full: MemoryFull) -> Self {
+        ApiError::new(ErrorKind::of_full(&full), full.to_string())
     }
 }
 

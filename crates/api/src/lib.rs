@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod body;
 pub mod config;
 pub mod error;
 mod handlers;
@@ -25,7 +26,7 @@ pub use services::Services;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::{Budget, Clock, TenantId};
+use pharos_model::{Budget, Clock, MemoryAccount, Purpose, TenantId};
 use pharos_promql::Engine;
 use pharos_querier::registry::ActiveQueries;
 use pharos_querier::{Admission, Fanout, IsKnown, QueryMetrics};
@@ -53,6 +54,8 @@ pub struct Api {
     pub active: Arc<ActiveQueries>,
     /// Remote reads that may run at a time.
     reads: RemoteReads,
+    /// What all requests hold.
+    memory: Arc<MemoryAccount>,
     /// Responses that wait for their clients.
     unsent: Arc<Unsent>,
 }
@@ -67,6 +70,7 @@ impl Api {
         engine: Engine,
         sources: Fanout,
         services: Arc<dyn Services>,
+        memory: Arc<MemoryAccount>,
         clock: Arc<dyn Clock>,
         registry: &prometheus::Registry,
     ) -> Result<Arc<Api>, prometheus::Error> {
@@ -83,7 +87,8 @@ impl Api {
             ),
             active: ActiveQueries::new(metrics.active.clone()),
             reads: RemoteReads::new(config.remote_read_concurrency),
-            unsent: Unsent::new(config.max_unsent_bytes, clock.clone()),
+            unsent: Unsent::new(memory.clone(), clock.clone()),
+            memory,
             config,
             engine,
             sources,
@@ -93,7 +98,7 @@ impl Api {
         }))
     }
 
-    /// A budget with a tenant's limits, from now on.
+    /// A budget with a tenant's limits, from now on. Its memory is drawn from the account.
     pub fn budget(&self, tenant: &TenantId) -> Arc<Budget> {
         self.budget_within(tenant, Duration::MAX)
     }
@@ -102,7 +107,8 @@ impl Api {
     pub fn budget_within(&self, tenant: &TenantId, timeout: Duration) -> Arc<Budget> {
         let limits = self.config.limits.load();
         let limits = limits.of(tenant);
-        Arc::new(Budget::new(self.clock.clone(), limits.timeout.min(timeout), limits.max_memory_bytes))
+        let hold = self.memory.open(tenant, Purpose::Query);
+        Arc::new(Budget::drawn(self.clock.clone(), limits.timeout.min(timeout), limits.max_memory_bytes, hold))
     }
 }
 

@@ -2,35 +2,53 @@
 
 mod form;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::Method;
 use pharos_gocompat::parse_duration;
-use pharos_model::{Matcher, TimeRange};
+use pharos_model::{Hold, Matcher, Purpose, TimeRange};
 use pharos_promql::syntax;
 
 use self::form::FormType;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
+use crate::{Api, tenant_of};
 
 /// Maximum size of a form, bytes.
 const MAX_FORM_BYTES: usize = 10 << 20;
 /// Maximum number of parameters, as in Go.
 const MAX_PARAMETERS: usize = 10_000;
 
-/// The parameters of a request. Those of the form precede those of the query string, as in Go's `Request.Form`.
+/// How often the text of a parameter is held while its request is handled: in the body, decoded, in the registry of queries and in
+/// logs.
+const COPIES: usize = 4;
+
+/// The parameters of a request. Those of the form precede those of the query string, as in Go's `Request.Form`. Their memory, and
+/// that of what is parsed from them, is drawn from the account of memory until they are dropped.
 #[derive(Clone, Debug, Default)]
-pub struct Params(Vec<(String, String)>);
+pub struct Params {
+    values: Vec<(String, String)>,
+    hold: Option<Arc<Hold>>,
+}
 
 impl Params {
     /// Parses URL-encoded parameters such as `a=b&c=d`.
     pub fn parse(text: &[u8]) -> Self {
-        Params(url::form_urlencoded::parse(text).into_owned().collect())
+        Params { values: url::form_urlencoded::parse(text).into_owned().collect(), hold: None }
+    }
+
+    /// Draws memory for what is made of the parameters.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn draw(&self, bytes: usize) -> Result<(), ApiError> {
+        Ok(self.hold.as_ref().map_or(Ok(()), |hold| hold.draw(bytes as u64))?)
     }
 
     /// Returns the first value of a parameter. An empty value counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+        self.values.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
     }
 
     /// Returns whether a parameter is `true`. An absent parameter is `false`.
@@ -47,7 +65,7 @@ impl Params {
 
     /// Returns all values of a parameter, including empty ones.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.values.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// Parses an optional time parameter. Returns milliseconds since the epoch.
@@ -128,18 +146,21 @@ impl Params {
 
     /// Like [`Params::selectors`], but errors name the parameter.
     pub fn matchers(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        self.selectors().map_err(|e| ApiError::parameter("match[]", e))
+        self.selectors().map_err(|error| match error.kind {
+            ErrorKind::BadData => ApiError::parameter("match[]", error),
+            _ => error,
+        })
     }
 
     /// Parses the distinct selectors of `match[]`.
     ///
     /// # Errors
-    /// A selector is invalid or matches everything, or the regular expressions are too long in total.
-    pub fn selectors(&self) -> Result<Vec<Vec<Matcher>>, String> {
+    /// A selector is invalid or matches everything, the regular expressions are too long in total, or there is no room for them.
+    pub fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
         let selector = |text| {
-            let matchers = syntax::parse_metric_selector(text).map_err(|e| e.to_string())?;
+            let matchers = syntax::parse_metric_selector(text).map_err(|e| ApiError::bad_data(e.to_string()))?;
             match matchers.iter().all(Matcher::matches_empty) {
-                true => Err("match[] must contain at least one non-empty matcher".to_string()),
+                true => Err(ApiError::bad_data("match[] must contain at least one non-empty matcher")),
                 false => Ok(matchers),
             }
         };
@@ -148,10 +169,13 @@ impl Params {
         let mut seen = std::collections::HashSet::new();
         for text in self.all("match[]").filter(|text| seen.insert(*text)) {
             let matchers = selector(text)?;
-            regex_bytes += matchers.iter().map(Matcher::regex_bytes).sum::<usize>();
+            let compiled = matchers.iter().map(Matcher::regex_bytes).sum();
+            self.draw(compiled)?;
+            regex_bytes += compiled;
             if regex_bytes > syntax::MAX_REGEX_BYTES {
                 let most = syntax::MAX_REGEX_BYTES;
-                return Err(format!("the regular expressions of match[] may take more than {most} bytes together"));
+                let text = format!("the regular expressions of match[] may take more than {most} bytes together");
+                return Err(ApiError::bad_data(text));
             }
             selectors.push(matchers);
         }
@@ -174,22 +198,31 @@ fn too_many() -> String {
     format!("there are more than {MAX_PARAMETERS} parameters")
 }
 
-impl<S: Send + Sync> FromRequest<S> for Params {
+impl FromRequest<Arc<Api>> for Params {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
         let query = request.uri().query().unwrap_or("").as_bytes().to_vec();
         // As in Go, other methods have no form.
         let has_form = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
         let form_type = FormType::of(request.headers()).filter(|_| has_form);
+        let hold = api.memory.open(&tenant_of(request.headers())?, Purpose::Query);
         let mut params = Params::default();
         if let Some(form_type) = form_type {
             let invalid = |e: String| ApiError::bad_data(format!("error parsing form values: {e}"));
-            let read = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES).await;
-            params.0 = form_type.read(&read.map_err(|e| invalid(e.to_string()))?).map_err(invalid)?;
+            let body =
+                crate::body::read(request.into_body(), MAX_FORM_BYTES, &hold).await.map_err(|error| {
+                    match error.kind {
+                        ErrorKind::BadData => invalid(error.message),
+                        _ => error,
+                    }
+                })?;
+            hold.draw((body.len() * (COPIES - 1)) as u64)?;
+            params.values = form_type.read(&body).map_err(invalid)?;
         }
         check_count(&query).map_err(ApiError::bad_data)?;
-        params.0.extend(Params::parse(&query).0);
+        params.values.extend(Params::parse(&query).values);
+        params.hold = Some(Arc::new(hold));
         Ok(params)
     }
 }

@@ -16,10 +16,10 @@ mod samples;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use pharos_model::{Budget, Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet};
+use pharos_model::{Budget, Labels, Matcher, SelectError, SelectRequest, SeriesBatch, SeriesSet, TenantId};
 use pharos_promql::Querier;
 use pharos_querier::queue::Turn;
 use pharos_transport::prometheus::read_request::ResponseType;
@@ -45,6 +45,8 @@ pub(crate) struct ReadLimits {
     pub(crate) _turn: Option<Turn>,
     /// Responses that wait for their clients.
     pub(crate) unsent: Arc<Unsent>,
+    /// The tenant that reads.
+    pub(crate) tenant: TenantId,
 }
 
 impl ReadLimits {
@@ -58,6 +60,7 @@ impl ReadLimits {
             external_labels: Labels::empty(),
             _turn: None,
             unsent,
+            tenant: TenantId::default(),
         }
     }
 }
@@ -74,9 +77,6 @@ pub(crate) enum ReadError {
     /// The selection failed.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// The server cannot take the read at the moment.
-    #[error("{0}")]
-    Unavailable(String),
     /// A bug in this program.
     #[error("{0}")]
     Internal(String),
@@ -90,7 +90,8 @@ impl IntoResponse for ReadError {
         let status = match &self {
             ReadError::BadRequest(_) | ReadError::Samples(_) => StatusCode::BAD_REQUEST,
             ReadError::Select(SelectError::Memory { .. } | SelectError::Series { .. }) => StatusCode::BAD_REQUEST,
-            ReadError::Unavailable(_) | ReadError::Select(SelectError::Timeout(_) | SelectError::Cancelled) => {
+            ReadError::Select(SelectError::Full(full)) if full.is_of_tenant() => StatusCode::TOO_MANY_REQUESTS,
+            ReadError::Select(SelectError::Full(_) | SelectError::Timeout(_) | SelectError::Cancelled) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             ReadError::Select(SelectError::Storage(_) | SelectError::Damaged(_))
@@ -123,11 +124,15 @@ pub(crate) async fn read(body: Bytes, querier: Arc<dyn Querier>, limits: ReadLim
 async fn samples(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLimits) -> Result<Response, ReadError> {
     // This future is dropped when the reader disconnects.
     let cancel = limits.budget.cancel_on_drop();
+    let (unsent, tenant) = (limits.unsent.clone(), limits.tenant.clone());
     let work = move || encode_samples(&request, &*querier, &limits);
     let done = tokio::task::spawn_blocking(work).await;
     cancel.disarm();
     let body = done.map_err(|error| ReadError::Internal(format!("a remote read failed: {error}")))??;
-    Ok(([(header::CONTENT_TYPE, SAMPLES_TYPE), (header::CONTENT_ENCODING, "snappy")], body).into_response())
+    let (size, unread) = unsent.whole(&tenant, body.into()).await.map_err(SelectError::Full)?;
+    let headers = [(header::CONTENT_TYPE, SAMPLES_TYPE), (header::CONTENT_ENCODING, "snappy")];
+    let size = [(header::CONTENT_LENGTH, HeaderValue::from(size))];
+    Ok((headers, size, Body::from_stream(unread)).into_response())
 }
 
 fn encode_samples(request: &ReadRequest, querier: &dyn Querier, limits: &ReadLimits) -> Result<Vec<u8>, ReadError> {
@@ -155,7 +160,7 @@ fn encode_samples(request: &ReadRequest, querier: &dyn Querier, limits: &ReadLim
 }
 
 async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLimits) -> Result<Response, ReadError> {
-    let (writer, unread) = limits.unsent.begin();
+    let (writer, unread) = limits.unsent.begin(&limits.tenant);
     let (failed, failure) = oneshot::channel();
     // This future, and then the body, is dropped when the reader disconnects.
     let cancel = limits.budget.cancel_on_drop();
@@ -184,7 +189,7 @@ async fn stream(request: ReadRequest, querier: Arc<dyn Querier>, limits: ReadLim
         Err(full) => {
             cancel.disarm();
             Err(match full {
-                Some(full) => ReadError::Unavailable(full.to_string()),
+                Some(full) => SelectError::Full(full).into(),
                 None => failure.await.unwrap_or_else(|_| ReadError::Internal("a remote read failed".into())),
             })
         }
@@ -237,6 +242,8 @@ fn each_series(
         // A query without matchers selects nothing, as in Prometheus.
         return Ok(());
     }
+    let mut compiled = Taken { budget: &limits.budget, bytes: 0 };
+    compiled.take(request.matchers.iter().map(Matcher::regex_bytes).sum())?;
     let set: Arc<dyn SeriesSet> = querier.select(&request, &limits.budget)?;
     let labels = set.labels();
     let mut batch = SeriesBatch::default();

@@ -1,7 +1,7 @@
 //! What responses hold until their clients have read it.
 //!
 //! A response is encoded on a blocking thread, ahead of its client by [`WINDOW`] at most, so that the thread is free again soon
-//! however slowly the client reads. The bytes that wait are bounded over all responses. Where they do not fit, the responses
+//! however slowly the client reads. The bytes that wait are drawn from the account of memory. Where they do not fit, the responses
 //! whose clients have stopped reading are aborted, the longest stalled one first, and only then is a new response refused.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,7 +14,8 @@ use axum::body::Bytes;
 use futures::Stream;
 use futures::task::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
-use pharos_model::Clock;
+use pharos_model::memory::Exceeded;
+use pharos_model::{Clock, Hold, MemoryAccount, MemoryFull, Purpose, TenantId};
 
 /// Size of a part of a response, bytes. Smaller responses are sent whole.
 pub(crate) const PART_BYTES: usize = 256 << 10;
@@ -25,22 +26,24 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// From when on a client that takes nothing has to give way to others.
 const GIVES_WAY_AFTER: Duration = Duration::from_secs(5);
 
-/// The responses that are not sent yet, and their size.
+/// The responses that are not sent yet.
 pub(crate) struct Unsent {
-    limit: usize,
+    memory: Arc<MemoryAccount>,
     clock: Arc<dyn Clock>,
     responses: Mutex<Responses>,
 }
 
 #[derive(Default)]
 struct Responses {
-    bytes: usize,
     next: u64,
     waiting: HashMap<u64, Arc<Outbox>>,
 }
 
 /// What one response has encoded and not sent yet.
 struct Outbox {
+    tenant: TenantId,
+    /// The bytes of the queue, and of a part that is about to join it.
+    hold: Hold,
     queue: Mutex<Queue>,
     /// Wakes the writer once the client has taken a part.
     taken: Condvar,
@@ -64,18 +67,7 @@ enum State {
     /// The response ends before its end: its client left or stalled, or its query was cancelled.
     Aborted,
     /// There was no room for the first part.
-    Refused(Full),
-}
-
-/// Responses hold as much memory as they may.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "responses that wait for their clients hold {held} bytes, and this one needs {more} more, over the limit --web.max-unsent-bytes of {limit}"
-)]
-pub(crate) struct Full {
-    held: usize,
-    more: usize,
-    limit: usize,
+    Refused(MemoryFull),
 }
 
 /// Nobody reads the response any more.
@@ -83,15 +75,40 @@ pub(crate) struct Full {
 pub(crate) struct Gone;
 
 impl Unsent {
-    pub(crate) fn new(limit: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Unsent { limit, clock, responses: Mutex::default() })
+    pub(crate) fn new(memory: Arc<MemoryAccount>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Unsent { memory, clock, responses: Mutex::default() })
     }
 
-    /// Begins a response.
-    pub(crate) fn begin(self: &Arc<Self>) -> (Writer, Unread) {
+    /// A response to a tenant that is encoded already, and its size.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) async fn whole(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        response: Bytes,
+    ) -> Result<(usize, Unread), MemoryFull> {
+        let (size, (writer, unread)) = (response.len(), self.begin(tenant));
+        if writer.send(response).is_ok() {
+            writer.complete();
+        }
+        match unread.first().await {
+            Err(Some(full)) => Err(full),
+            Ok(_) | Err(None) => Ok((size, unread)),
+        }
+    }
+
+    /// Begins a response to a tenant.
+    pub(crate) fn begin(self: &Arc<Self>, tenant: &TenantId) -> (Writer, Unread) {
         let moved = self.clock.monotonic();
         let queue = Queue { parts: VecDeque::new(), bytes: 0, state: State::Encoding, moved };
-        let outbox = Arc::new(Outbox { queue: Mutex::new(queue), taken: Condvar::new(), encoded: AtomicWaker::new() });
+        let outbox = Arc::new(Outbox {
+            tenant: tenant.clone(),
+            hold: self.memory.open(tenant, Purpose::Response),
+            queue: Mutex::new(queue),
+            taken: Condvar::new(),
+            encoded: AtomicWaker::new(),
+        });
         let mut responses = self.responses.lock();
         let id = responses.next;
         responses.next += 1;
@@ -104,45 +121,48 @@ impl Unsent {
     /// The bytes that wait for their clients.
     #[cfg(test)]
     fn bytes(&self) -> usize {
-        self.responses.lock().bytes
+        self.memory.held_for(Purpose::Response) as usize
     }
 
-    /// Makes room for bytes, at the cost of responses whose clients have stopped reading.
-    fn take(&self, more: usize) -> Result<(), Full> {
-        let mut responses = self.responses.lock();
-        while responses.bytes + more > self.limit {
-            let idle = responses.waiting.values().filter_map(|outbox| {
-                let queue = outbox.queue.lock();
-                let idle = self.clock.monotonic().saturating_sub(queue.moved);
-                (queue.bytes > 0 && idle >= GIVES_WAY_AFTER).then(|| (idle, outbox.clone()))
-            });
-            let Some((_, longest)) = idle.max_by_key(|(idle, _)| *idle) else {
-                return Err(Full { held: responses.bytes, more, limit: self.limit });
+    /// Makes room for bytes of a response, at the cost of those whose clients have stopped reading.
+    fn draw(&self, outbox: &Outbox, more: usize) -> Result<(), MemoryFull> {
+        loop {
+            let Err(full) = outbox.hold.draw(more as u64) else { return Ok(()) };
+            // Responses to other tenants make no room under the limit of a tenant.
+            let makes_room = |other: &Outbox| match &full.exceeded {
+                Exceeded::Tenant(tenant) => other.tenant == *tenant,
+                Exceeded::Purpose(_) | Exceeded::All => true,
             };
-            responses.bytes -= longest.abort();
+            match self.longest_stalled(makes_room) {
+                Some(stalled) => stalled.abort(),
+                None => return Err(full),
+            }
         }
-        responses.bytes += more;
-        Ok(())
     }
 
-    fn give_back(&self, bytes: usize) {
-        self.responses.lock().bytes -= bytes;
+    fn longest_stalled(&self, makes_room: impl Fn(&Outbox) -> bool) -> Option<Arc<Outbox>> {
+        let responses = self.responses.lock();
+        let stalled = responses.waiting.values().filter(|outbox| makes_room(outbox)).filter_map(|outbox| {
+            let queue = outbox.queue.lock();
+            let idle = self.clock.monotonic().saturating_sub(queue.moved);
+            (queue.bytes > 0 && idle >= GIVES_WAY_AFTER).then(|| (idle, outbox.clone()))
+        });
+        stalled.max_by_key(|(idle, _)| *idle).map(|(_, outbox)| outbox)
     }
 }
 
 impl Outbox {
-    /// Ends the response and returns the bytes that it held.
-    fn abort(&self) -> usize {
+    /// Ends the response and returns what it holds.
+    fn abort(&self) {
         let mut queue = self.queue.lock();
         if queue.state != State::Complete || !queue.parts.is_empty() {
             queue.state = State::Aborted;
         }
         queue.parts.clear();
-        let held = std::mem::take(&mut queue.bytes);
+        self.hold.give_back(std::mem::take(&mut queue.bytes) as u64);
         drop(queue);
         self.taken.notify_all();
         self.encoded.wake();
-        held
     }
 }
 
@@ -173,7 +193,7 @@ impl Writer {
             }
             queue.bytes == 0
         };
-        if let Err(full) = self.unsent.take(bytes) {
+        if let Err(full) = self.unsent.draw(&self.outbox, bytes) {
             let mut queue = self.outbox.queue.lock();
             if queue.state == State::Encoding && is_first {
                 queue.state = State::Refused(full);
@@ -183,7 +203,7 @@ impl Writer {
         let mut queue = self.outbox.queue.lock();
         if queue.state != State::Encoding {
             drop(queue);
-            self.unsent.give_back(bytes);
+            self.outbox.hold.give_back(bytes as u64);
             return Err(Gone);
         }
         queue.parts.push_back(part);
@@ -229,7 +249,7 @@ impl Unread {
     ///
     /// # Errors
     /// There was no room for the response, or none if it could not be encoded.
-    pub(crate) async fn first(&self) -> Result<Option<usize>, Option<Full>> {
+    pub(crate) async fn first(&self) -> Result<Option<usize>, Option<MemoryFull>> {
         std::future::poll_fn(|context| {
             self.outbox.encoded.register(context.waker());
             let queue = self.outbox.queue.lock();
@@ -260,7 +280,7 @@ impl Stream for Unread {
             queue.bytes -= part.len();
             queue.moved = self.unsent.clock.monotonic();
             drop(queue);
-            self.unsent.give_back(part.len());
+            self.outbox.hold.give_back(part.len() as u64);
             self.outbox.taken.notify_all();
             return Poll::Ready(Some(Ok(part)));
         }
@@ -274,9 +294,8 @@ impl Stream for Unread {
 
 impl Drop for Unread {
     fn drop(&mut self) {
-        let mut responses = self.unsent.responses.lock();
-        responses.waiting.remove(&self.id);
-        responses.bytes -= self.outbox.abort();
+        self.unsent.responses.lock().waiting.remove(&self.id);
+        self.outbox.abort();
     }
 }
 

@@ -60,8 +60,10 @@ async fn fetch(config: &HttpSdConfig, client: &HttpClient, timeout: Duration) ->
         headers.push((REFRESH_HEADER, seconds));
     }
     let mut body = Vec::new();
-    let response =
-        client.get(&config.url, &headers, timeout, MAX_RESPONSE_BYTES, &mut body).await.map_err(|e| e.to_string())?;
+    let response = client
+        .get(&config.url, &headers, timeout, MAX_RESPONSE_BYTES, None, &mut body)
+        .await
+        .map_err(|e| e.to_string())?;
     let media_type = response.content_type.split(';').next().unwrap_or("").trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         return Err(format!("unsupported content type {:?}", response.content_type));

@@ -1,63 +1,35 @@
-//! A body with a limit of its own. All large bodies of the process share another limit.
+//! A body with a limit of its own, whose memory is drawn from an account.
 
 use std::io::{Error, ErrorKind, Write};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use pharos_model::Hold;
 
 /// Bodies above this size are large, bytes.
 const LARGE_BYTES: usize = 8 << 20;
-/// Permits count units of 2^20 bytes.
-const UNIT_BITS: u32 = 20;
-/// The limit on all large bodies of the process together, MiB.
-const MAX_LARGE_BODIES_MIB: usize = 1024;
-
-static LARGE_BODIES: Semaphore = Semaphore::const_new(MAX_LARGE_BODIES_MIB);
-
-/// The share of a large body in the common limit, released when it is dropped. `None` for a small body.
-pub type Share = Option<SemaphorePermit<'static>>;
+/// Memory is drawn in steps of this many bytes.
+const STEP: usize = 64 << 10;
 
 /// A writer that appends to a body up to its limit.
 pub(super) struct Bounded<'a> {
     body: &'a mut Vec<u8>,
     /// The exclusive limit, bytes.
     limit: u64,
-    all: &'static Semaphore,
-    share: Share,
+    /// What the body draws on; `None` where nobody counts.
+    hold: Option<&'a Hold>,
+    /// The bytes that were drawn.
+    drawn: usize,
 }
 
 impl<'a> Bounded<'a> {
-    pub(super) fn new(body: &'a mut Vec<u8>, limit: u64) -> Self {
-        Bounded { body, limit, all: &LARGE_BODIES, share: None }
+    pub(super) fn new(body: &'a mut Vec<u8>, limit: u64, hold: Option<&'a Hold>) -> Self {
+        Bounded { body, limit, hold, drawn: 0 }
     }
 
-    /// Ends the body. Its share must be held for as long as the body.
-    pub(super) fn into_share(self) -> Share {
-        self.share
-    }
-
-    /// Reserves memory for a large body at once, so that growing it leaves no smaller copies behind. Pages that are never
-    /// written take no memory; written ones count towards the common limit.
-    fn reserve(&mut self, len: usize) -> std::io::Result<()> {
-        let held = self.share.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let more = (len >> UNIT_BITS) + 1 - held;
-        if more > 0 {
-            let more = self.all.try_acquire_many(more as u32).map_err(|_| {
-                let mib = MAX_LARGE_BODIES_MIB;
-                Error::new(
-                    ErrorKind::QuotaExceeded,
-                    format!(
-                        "all large bodies together exceed {mib} MiB: set body_size_limit for targets that need less"
-                    ),
-                )
-            })?;
-            match &mut self.share {
-                Some(share) => share.merge(more),
-                none => *none = Some(more),
-            }
-        }
-        if len > self.body.capacity() {
-            self.body.reserve_exact(self.limit as usize - self.body.len());
-        }
+    fn draw(&mut self, len: usize) -> std::io::Result<()> {
+        let Some(hold) = self.hold.filter(|_| len > self.drawn) else { return Ok(()) };
+        let more = (len - self.drawn).next_multiple_of(STEP);
+        hold.draw(more as u64).map_err(|full| Error::new(ErrorKind::QuotaExceeded, full))?;
+        self.drawn += more;
         Ok(())
     }
 }
@@ -68,8 +40,10 @@ impl Write for Bounded<'_> {
         if len as u64 >= self.limit {
             return Err(ErrorKind::FileTooLarge.into());
         }
-        if len > LARGE_BYTES {
-            self.reserve(len)?;
+        self.draw(len)?;
+        if len > LARGE_BYTES && len > self.body.capacity() {
+            // At once, so that growing a large body leaves no smaller copies behind. Pages that are never written take no memory.
+            self.body.reserve_exact(self.limit as usize - self.body.len());
         }
         self.body.extend_from_slice(bytes);
         Ok(bytes.len())

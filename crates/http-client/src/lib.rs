@@ -1,7 +1,7 @@
 //! The HTTP client that a section of the configuration describes: credentials, headers, TLS and redirects.
 //!
 //! Scrapes, discovery and notifications share it. It takes servers as Go's client does, so that whatever Prometheus scrapes can be scraped.
-//! Bodies have a limit after decompression, and all large bodies of the process share one.
+//! Bodies have a limit after decompression, and those of scrapes are drawn from the account of memory.
 
 #![forbid(unsafe_code)]
 
@@ -25,12 +25,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use self::bounded::Bounded;
-pub use self::bounded::Share;
 use self::connections::{Connections, Exchange, describe};
 use self::tls::Tls;
 pub use self::tls::{TlsDialer, TlsStream};
 use self::url::RequestUrl;
 use pharos_config::{ConfigError, HttpClientConfig, Secret, masked_url};
+use pharos_model::Hold;
 
 const MAX_REDIRECTS: usize = 10;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Pharos/", env!("CARGO_PKG_VERSION")));
@@ -70,8 +70,6 @@ impl fmt::Debug for HttpClient {
 pub struct ResponseHead {
     /// Its `Content-Type`; empty when it has none.
     pub content_type: String,
-    /// The body's share of the memory for large bodies; hold it for as long as the body.
-    pub share: Share,
 }
 
 /// A request of any method.
@@ -113,19 +111,21 @@ impl HttpClient {
         HttpClient { connections: Arc::new(self.connections.over_socket(path)), config: self.config.clone() }
     }
 
-    /// Fetches a URL within `timeout` and appends the decompressed body to `body`. A body of `limit` bytes or more fails.
+    /// Fetches a URL within `timeout` and appends the decompressed body to `body`. A body of `limit` bytes or more fails, and so
+    /// does one whose memory cannot be drawn from `hold`.
     pub async fn get(
         &self,
         url: &str,
         headers: &[(HeaderName, HeaderValue)],
         timeout: Duration,
         limit: u64,
+        hold: Option<&Hold>,
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         let exchange = async {
             let exchange =
                 self.follow(Method::GET, url, headers, Bytes::new()).await.map_err(|error| failed(url, &error))?;
-            self.receive(url, exchange, limit, body).await
+            self.receive(url, exchange, Bounded::new(body, limit, hold)).await
         };
         let late = || HttpError::Timeout(masked_url(url).into_owned());
         tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(late()))
@@ -283,13 +283,7 @@ impl HttpClient {
         Ok(Some(value))
     }
 
-    async fn receive(
-        &self,
-        url: &str,
-        mut exchange: Exchange,
-        limit: u64,
-        body: &mut Vec<u8>,
-    ) -> Result<ResponseHead, HttpError> {
+    async fn receive(&self, url: &str, mut exchange: Exchange, body: Bounded<'_>) -> Result<ResponseHead, HttpError> {
         let response = &mut exchange.response;
         let status = response.status();
         if status != StatusCode::OK {
@@ -300,16 +294,16 @@ impl HttpClient {
             String::from_utf8_lossy(value).into_owned()
         };
         let content_type = header(CONTENT_TYPE);
-        let mut decoder = Decoder::new(&header(CONTENT_ENCODING), Bounded::new(body, limit))?;
+        let mut decoder = Decoder::new(&header(CONTENT_ENCODING), body)?;
         while let Some(frame) = response.body_mut().frame().await {
             let frame = frame.map_err(|e| failed(url, &RequestError::Sent(describe(&e))))?;
             if let Some(chunk) = frame.data_ref() {
                 decoder.write(chunk)?;
             }
         }
-        let share = decoder.finish()?;
+        decoder.finish()?;
         self.connections.keep(exchange);
-        Ok(ResponseHead { content_type, share })
+        Ok(ResponseHead { content_type })
     }
 }
 
@@ -406,15 +400,15 @@ impl<'a> Decoder<'a> {
         .map_err(body_error)
     }
 
-    fn finish(self) -> Result<Share, HttpError> {
+    fn finish(self) -> Result<(), HttpError> {
         match self {
             Decoder::Plain(bounded) => Ok(bounded),
-            Decoder::Undecided(_) => return Ok(None),
+            Decoder::Undecided(_) => return Ok(()),
             Decoder::Gzip(gzip) => gzip.finish(),
             Decoder::Zlib(zlib) => zlib.finish(),
             Decoder::Deflate(deflate) => deflate.finish(),
         }
-        .map(Bounded::into_share)
+        .map(drop)
         .map_err(body_error)
     }
 }

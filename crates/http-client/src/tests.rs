@@ -87,7 +87,7 @@ fn client(yaml: &str) -> Result<HttpClient, ConfigError> {
 async fn fetch(yaml: &str, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
     let client = client(yaml).unwrap();
     let mut body = Vec::new();
-    client.get(url, &[], Duration::from_secs(5), limit, &mut body).await.map(|_| body)
+    client.get(url, &[], Duration::from_secs(5), limit, None, &mut body).await.map(|_| body)
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn a_missing_credentials_file_fails_the_request() {
 #[tokio::test]
 async fn the_content_type_of_the_response_is_kept() {
     let url = format!("http://{}/metrics", serve().await);
-    let answer = client("").unwrap().get(&url, &[], Duration::from_secs(5), 1000, &mut Vec::new()).await.unwrap();
+    let answer = client("").unwrap().get(&url, &[], Duration::from_secs(5), 1000, None, &mut Vec::new()).await.unwrap();
     assert_eq!(answer.content_type, "text/plain; version=0.0.4");
 }
 
@@ -183,7 +183,7 @@ async fn the_content_type_of_the_response_is_kept() {
 async fn a_response_that_takes_too_long_fails() {
     let client = client("").unwrap();
     let url = format!("http://{}/slow", serve().await);
-    let slow = client.get(&url, &[], Duration::from_millis(50), 1000, &mut Vec::new()).await.unwrap_err();
+    let slow = client.get(&url, &[], Duration::from_millis(50), 1000, None, &mut Vec::new()).await.unwrap_err();
     assert_eq!(slow.to_string(), format!("Get {url:?}: context deadline exceeded"));
 }
 
@@ -312,11 +312,12 @@ async fn a_client_over_a_socket_sends_every_request_there() {
     let client = client("").unwrap().over_socket(&path);
     for (url, host) in [("http://app:1/metrics", "app:1"), ("http://app:1/moved", "elsewhere.invalid")] {
         let mut body = Vec::new();
-        client.get(url, &[], Duration::from_secs(5), 1000, &mut body).await.unwrap();
+        client.get(url, &[], Duration::from_secs(5), 1000, None, &mut body).await.unwrap();
         assert_eq!(String::from_utf8(body).unwrap(), host);
     }
     let missing = client.over_socket(&folder.path().join("none"));
-    let error = missing.get("http://app:1/", &[], Duration::from_secs(5), 1000, &mut Vec::new()).await.unwrap_err();
+    let error =
+        missing.get("http://app:1/", &[], Duration::from_secs(5), 1000, None, &mut Vec::new()).await.unwrap_err();
     let HttpError::Failed(error) = error else { panic!("{error:?}") };
     assert!(error.starts_with("Get \"http://app:1/\": dial unix "), "{error}");
 }

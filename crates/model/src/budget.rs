@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::memory::Hold;
 use crate::series_set::SelectError;
 
 /// Counts what a query uses and says when it must end. Cheap enough to check for every batch of series.
@@ -25,6 +26,8 @@ struct Limits {
     used_bytes: AtomicU64,
     peak_bytes: AtomicU64,
     cancelled: AtomicBool,
+    /// Where memory is drawn from besides.
+    hold: Option<Hold>,
 }
 
 /// An account of what sources have read.
@@ -37,6 +40,15 @@ struct Reads {
 impl Budget {
     /// A budget of `max_bytes` of memory that expires `timeout` from now.
     pub fn new(clock: Arc<dyn Clock>, timeout: Duration, max_bytes: u64) -> Self {
+        Self::create(clock, timeout, max_bytes, None)
+    }
+
+    /// As [`Budget::new`], for a request whose memory is drawn from an account.
+    pub fn drawn(clock: Arc<dyn Clock>, timeout: Duration, max_bytes: u64, hold: Hold) -> Self {
+        Self::create(clock, timeout, max_bytes, Some(hold))
+    }
+
+    fn create(clock: Arc<dyn Clock>, timeout: Duration, max_bytes: u64, hold: Option<Hold>) -> Self {
         let deadline = clock.monotonic().saturating_add(timeout);
         let limits = Limits {
             clock,
@@ -46,6 +58,7 @@ impl Budget {
             used_bytes: 0.into(),
             peak_bytes: 0.into(),
             cancelled: false.into(),
+            hold,
         };
         Budget { limits: Arc::new(limits), reads: Reads::default(), whole: None }
     }
@@ -92,23 +105,31 @@ impl Budget {
         }
     }
 
-    /// Takes memory from the budget. The caller returns it with [`Budget::give_back`].
+    /// Takes memory from the budget. The caller returns it with [`Budget::give_back`]; what it does not return, the end of the
+    /// budget does.
     ///
     /// # Errors
-    /// The budget does not have that much left. Nothing is taken then.
+    /// The budget, or the account that it draws from, does not have that much left. Nothing is taken then.
     pub fn take(&self, bytes: u64) -> Result<(), SelectError> {
         let used = self.limits.used_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         self.limits.peak_bytes.fetch_max(used, Ordering::Relaxed);
-        if used > self.limits.max_bytes {
-            self.give_back(bytes);
-            return Err(SelectError::Memory { limit: self.limits.max_bytes });
+        let taken = match &self.limits.hold {
+            _ if used > self.limits.max_bytes => Err(SelectError::Memory { limit: self.limits.max_bytes }),
+            Some(hold) => hold.draw(bytes).map_err(SelectError::Full),
+            None => Ok(()),
+        };
+        if taken.is_err() {
+            self.limits.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
-        Ok(())
+        taken
     }
 
     /// Returns memory that was taken.
     pub fn give_back(&self, bytes: u64) {
         self.limits.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(hold) = &self.limits.hold {
+            hold.give_back(bytes);
+        }
     }
 
     /// The most bytes that were taken at any time.

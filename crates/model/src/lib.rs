@@ -1,5 +1,5 @@
 //! The vocabulary that every crate shares: labels, matchers, samples, the batches that writes and reads consist of, time
-//! ranges, shards, the series hash, query budgets and the clock.
+//! ranges, shards, the series hash, budgets of queries, the account of memory and the clock.
 //!
 //! No I/O. The only futures are those of [`clock`], on which everything that waits depends.
 
@@ -13,6 +13,7 @@ pub mod hash;
 pub mod labels;
 pub mod limit;
 pub mod matcher;
+pub mod memory;
 pub mod merge;
 pub mod sample;
 pub mod series_set;
@@ -30,6 +31,7 @@ pub use hash::{SeriesHash, series_hash};
 pub use labels::{Labels, LabelsBuilder};
 pub use limit::Limit;
 pub use matcher::{MatchOp, Matcher};
+pub use memory::{Hold, MemoryAccount, MemoryFull, Purpose};
 pub use merge::{MergedSet, Merger, Union};
 pub use pharos_histogram::{CounterReset, Histogram, Span};
 pub use sample::{Exemplar, Metadata, MetricType, STALE_NAN, Sample, is_stale_nan};

@@ -7,6 +7,7 @@ use crate::batch::SeriesBatch;
 use crate::labels::Labels;
 use crate::limit::Limit;
 use crate::matcher::Matcher;
+use crate::memory::MemoryFull;
 use crate::time::TimeRange;
 
 /// What a selector asks a source for.
@@ -70,6 +71,9 @@ pub enum SelectError {
         /// The size of the budget, bytes.
         limit: u64,
     },
+    /// Requests hold as much memory as they may.
+    #[error(transparent)]
+    Full(MemoryFull),
     /// The query would select too many series.
     #[error("query selects more than {limit} series (max_query_series)")]
     Series {

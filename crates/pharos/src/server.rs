@@ -11,6 +11,7 @@ mod departure;
 pub(crate) mod http;
 mod limits;
 mod membership;
+mod memory;
 mod meta_retry;
 pub(crate) mod network;
 mod open_files;
@@ -31,7 +32,7 @@ mod window;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use pharos_model::{Clock, SystemClock};
+use pharos_model::{Clock, MemoryAccount, SystemClock};
 use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -89,11 +90,14 @@ async fn serve(args: ServerArgs, clock: Arc<dyn Clock>, log: logging::LogHandle)
 
     let folders = Folders::new(&args.storage.path)?;
     let alertmanager = Prepared::new(&args).await?;
+    let memory = MemoryAccount::new(memory::limits(&args.web, &config.current().config.limits));
+    memory::register(&registry, memory.clone()).map_err(|e| e.to_string())?;
     let started = roles::start(roles::Parts {
         args: &args,
         config,
         clock,
         registry,
+        memory,
         log,
         folders,
         http: http_config,

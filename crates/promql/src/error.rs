@@ -1,6 +1,6 @@
 //! Why a query fails. The texts are those of Prometheus.
 
-use pharos_model::SelectError;
+use pharos_model::{MemoryFull, SelectError};
 
 /// Why a query failed, in Prometheus's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum QueryError {
     /// It needs more memory or selects more series than it may (error type `execution`).
     #[error("{0}")]
     Limit(String),
+    /// Requests hold as much memory as they may.
+    #[error(transparent)]
+    Full(MemoryFull),
     /// Its source failed (error type `internal`).
     #[error("expanding series: {0}")]
     Storage(String),
@@ -37,6 +40,7 @@ impl From<SelectError> for QueryError {
             SelectError::Cancelled => QueryError::Canceled,
             SelectError::Timeout(_) => QueryError::Timeout,
             SelectError::Memory { .. } | SelectError::Series { .. } => QueryError::Limit(error.to_string()),
+            SelectError::Full(full) => QueryError::Full(full),
             SelectError::Storage(reason) => QueryError::Storage(reason),
             SelectError::Damaged(reason) => QueryError::Damaged(reason),
         }

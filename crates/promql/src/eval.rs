@@ -277,8 +277,8 @@ impl<'s, 'q> Eval<'s, 'q> {
         self.stream(node, grid, &mut |row| {
             if !row.is_empty() {
                 let row = std::mem::take(row);
-                reservation.grow(row.bytes(), row.samples())?;
-                rows.push(row);
+                reservation.grow(row.bytes() - size_of::<Row>() + row.labels.as_bytes().len(), row.samples())?;
+                reservation.push(&mut rows, row)?;
             }
             Ok(())
         })?;

@@ -1,9 +1,8 @@
 //! The decoders of remote write without HTTP, for benchmarks.
 
-use pharos_model::{TenantId, WriteBatch};
+use pharos_model::{MemoryAccount, Purpose, TenantId, WriteBatch};
 
 use crate::decode::Decoder;
-use crate::inflight::{Inflight, Taken};
 use crate::{write_v1, write_v2};
 
 /// A reused batch.
@@ -17,8 +16,8 @@ impl Bench {
     /// Decodes a decompressed request of remote write 1.0; returns the number of series in the batch.
     pub fn decode_v1(&mut self, request: &[u8]) -> usize {
         self.batch.clear();
-        let mut taken = Taken::none(&Inflight::new(usize::MAX));
-        let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX, &mut taken);
+        let hold = MemoryAccount::unlimited().open(&self.tenant, Purpose::Push);
+        let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX, &hold);
         let decoded = write_v1::decode(request, &mut decoder);
         decoded.map_or(0, |()| self.batch.series().len())
     }
@@ -26,8 +25,8 @@ impl Bench {
     /// Decodes a decompressed request of remote write 2.0; returns the number of series in the batch.
     pub fn decode_v2(&mut self, request: &[u8]) -> usize {
         self.batch.clear();
-        let mut taken = Taken::none(&Inflight::new(usize::MAX));
-        let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX, &mut taken);
+        let hold = MemoryAccount::unlimited().open(&self.tenant, Purpose::Push);
+        let mut decoder = Decoder::new(&self.tenant, &mut self.batch, usize::MAX, &hold);
         let decoded = write_v2::decode(request, &mut decoder);
         decoded.map_or(0, |()| self.batch.series().len())
     }

@@ -4,17 +4,12 @@ use std::io::Read;
 
 use axum::body::Body;
 use http_body_util::BodyExt;
+use pharos_model::Hold;
 
 use crate::error::ReceiveError;
-use crate::inflight::Taken;
 
 /// Reads a body into `out`. Its bytes count as in flight.
-pub(super) async fn read(
-    mut body: Body,
-    limit: usize,
-    taken: &mut Taken,
-    out: &mut Vec<u8>,
-) -> Result<(), ReceiveError> {
+pub(super) async fn read(mut body: Body, limit: usize, hold: &Hold, out: &mut Vec<u8>) -> Result<(), ReceiveError> {
     out.clear();
     while let Some(frame) = body.frame().await {
         let frame =
@@ -25,7 +20,7 @@ pub(super) async fn read(
                 "request body exceeds the {limit} bytes limit (limits.max_request_size)"
             )));
         }
-        taken.take(data.len())?;
+        hold.draw(data.len() as u64)?;
         out.extend_from_slice(data);
     }
     Ok(())
@@ -39,7 +34,7 @@ const MAX_SNAPPY_RATIO: usize = 22;
 pub(super) fn snappy<'o>(
     block: &[u8],
     limit: usize,
-    taken: &mut Taken,
+    hold: &Hold,
     out: &'o mut Vec<u8>,
 ) -> Result<&'o [u8], ReceiveError> {
     let bad = |error: snap::Error| ReceiveError::BadRequest(format!("snappy: corrupt input: {error}"));
@@ -53,7 +48,7 @@ pub(super) fn snappy<'o>(
         let text = format!("snappy: corrupt input: {} bytes cannot decompress to {declared}", block.len());
         return Err(ReceiveError::BadRequest(text));
     }
-    taken.take(declared)?;
+    hold.draw(declared as u64)?;
     if out.len() < declared {
         out.resize(declared, 0);
     }
@@ -62,14 +57,14 @@ pub(super) fn snappy<'o>(
 }
 
 /// Decompresses gzip into `out`, which grows with the actual size up to the limit.
-pub(super) fn gzip(compressed: &[u8], limit: usize, taken: &mut Taken, out: &mut Vec<u8>) -> Result<(), ReceiveError> {
+pub(super) fn gzip(compressed: &[u8], limit: usize, hold: &Hold, out: &mut Vec<u8>) -> Result<(), ReceiveError> {
     /// The number of bytes that are decompressed at a time.
     const STEP: usize = 64 << 10;
     out.clear();
     let mut decoder = flate2::read::MultiGzDecoder::new(compressed);
     loop {
         let before = out.len();
-        taken.take(STEP)?;
+        hold.draw(STEP as u64)?;
         let step = decoder.by_ref().take(STEP as u64).read_to_end(out);
         step.map_err(|error| ReceiveError::BadRequest(format!("gzip: corrupt input: {error}")))?;
         if out.len() > limit {

@@ -16,8 +16,6 @@ pub struct ReceiveConfig {
     pub max_decompressed_bytes: usize,
     /// The limit on the memory of one decoded request (default: 256 MiB).
     pub max_decoded_bytes: usize,
-    /// The limit on all requests in flight together; requests beyond it get status 429 (default: 512 MiB).
-    pub max_inflight_bytes: usize,
     /// The value of `Retry-After` with status 429 and 503, seconds (default: 5).
     pub retry_after_seconds: u32,
 }
@@ -30,7 +28,6 @@ impl Default for ReceiveConfig {
             max_body_bytes: 32 << 20,
             max_decompressed_bytes: 32 << 20,
             max_decoded_bytes: 256 << 20,
-            max_inflight_bytes: 512 << 20,
             retry_after_seconds: 5,
         }
     }

@@ -1,11 +1,11 @@
 //! What all decoders share: the batch under construction, its memory limit and its rejections.
 
 use pharos_model::{
-    Exemplar, Labels, LabelsBuilder, MetricType, RejectReason, Sample, TenantId, WriteBatch, WriteOutcome,
+    Exemplar, Hold, Labels, LabelsBuilder, MemoryFull, MetricType, RejectReason, Sample, TenantId, WriteBatch,
+    WriteOutcome,
 };
 
 use crate::histogram;
-use crate::inflight::{Full, Taken};
 use crate::series_labels::LabelError;
 use crate::wire::{Reader, WireError};
 
@@ -18,9 +18,9 @@ pub(super) enum DecodeError {
     /// The decoded request exceeds its memory limit.
     #[error("the decoded request needs more than {limit} bytes")]
     TooLarge { limit: usize },
-    /// All requests in flight together exceed their memory limit.
+    /// Requests hold as much memory as they may.
     #[error(transparent)]
-    Full(#[from] Full),
+    Full(#[from] MemoryFull),
     /// A generated decoder failed.
     #[error("{0}")]
     Message(String),
@@ -37,16 +37,16 @@ pub(super) struct Decoder<'a> {
     pub(super) rejections: WriteOutcome,
     limit: usize,
     used: usize,
-    taken: &'a mut Taken,
-    /// The bytes that were reserved in `taken` for the batch.
+    hold: &'a Hold,
+    /// The bytes that were reserved in `hold` for the batch.
     reserved: usize,
 }
 
 impl<'a> Decoder<'a> {
     /// Creates a decoder that fills an empty `batch` with at most `limit` bytes. They count as in flight while the batch
     /// grows.
-    pub(super) fn new(tenant: &'a TenantId, batch: &'a mut WriteBatch, limit: usize, taken: &'a mut Taken) -> Self {
-        Decoder { tenant, batch, rejections: WriteOutcome::default(), limit, used: 0, taken, reserved: 0 }
+    pub(super) fn new(tenant: &'a TenantId, batch: &'a mut WriteBatch, limit: usize, hold: &'a Hold) -> Self {
+        Decoder { tenant, batch, rejections: WriteOutcome::default(), limit, used: 0, hold, reserved: 0 }
     }
 
     /// Counts memory towards the limits.
@@ -66,7 +66,7 @@ impl<'a> Decoder<'a> {
         if needed > self.reserved {
             // Each reservation is larger than the one before, so that there are few.
             let more = (needed - self.reserved).max(self.reserved / 2);
-            self.taken.take(more)?;
+            self.hold.draw(more as u64)?;
             self.reserved += more;
         }
         Ok(())

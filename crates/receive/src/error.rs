@@ -2,10 +2,10 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pharos_model::WriteError;
+use pharos_model::memory::Exceeded;
+use pharos_model::{MemoryFull, WriteError};
 
 use crate::decode::DecodeError;
-use crate::inflight::Full;
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,8 +85,12 @@ impl From<DecodeError> for ReceiveError {
     }
 }
 
-impl From<Full> for ReceiveError {
-    fn from(full: Full) -> Self {
-        ReceiveError::Overloaded(full.to_string())
+impl From<MemoryFull> for ReceiveError {
+    fn from(full: MemoryFull) -> Self {
+        match full.exceeded {
+            // The sender cannot help it by sending less.
+            Exceeded::All => ReceiveError::Unavailable(full.to_string()),
+            Exceeded::Tenant(_) | Exceeded::Purpose(_) => ReceiveError::Overloaded(full.to_string()),
+        }
     }
 }

@@ -14,7 +14,6 @@ mod config;
 mod decode;
 mod error;
 mod histogram;
-mod inflight;
 mod metrics;
 mod otlp;
 mod receiver;

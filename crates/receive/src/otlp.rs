@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use pharos_model::{RejectReason, TenantId, WriteOutcome};
+use pharos_model::{Hold, Purpose, RejectReason, TenantId, WriteOutcome};
 use pharos_transport::otlp::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
 use prost::Message;
 
@@ -28,7 +28,6 @@ use crate::body;
 use crate::buffers::{Buffers, Lease};
 use crate::decode::Decoder;
 use crate::error::ReceiveError;
-use crate::inflight::Taken;
 use crate::receiver::{Receiver, tenant_of};
 
 const PROTOCOL: &str = "otlp";
@@ -64,10 +63,10 @@ pub(super) async fn handle(State(receiver): State<Arc<Receiver>>, request: Reque
 async fn write(receiver: &Arc<Receiver>, encoding: Encoding, request: Request) -> Result<WriteOutcome, ReceiveError> {
     let compressed = is_gzip(request.headers())?;
     let tenant = tenant_of(request.headers())?;
-    let mut taken = Taken::none(&receiver.inflight);
+    let hold = receiver.memory.open(&tenant, Purpose::Push);
     let mut buffers = receiver.buffers.lease();
-    body::read(request.into_body(), receiver.config.max_body_bytes, &mut taken, &mut buffers.body).await?;
-    let (buffers, rejections, _taken) = decode(receiver, (encoding, compressed), &tenant, buffers, taken).await?;
+    body::read(request.into_body(), receiver.config.max_body_bytes, &hold, &mut buffers.body).await?;
+    let (buffers, rejections, _hold) = decode(receiver, (encoding, compressed), &tenant, buffers, hold).await?;
     let outcome = receiver.append(PROTOCOL, &tenant, &buffers.batch, rejections).await?;
     match outcome.samples + outcome.histograms == 0 && rejected_points(&outcome) > 0 {
         true => Err(ReceiveError::BadRequest(first_rejections(&outcome))),
@@ -80,18 +79,18 @@ async fn decode(
     encoding: (Encoding, bool),
     tenant: &TenantId,
     mut buffers: Lease,
-    mut taken: Taken,
-) -> Result<(Lease, WriteOutcome, Taken), ReceiveError> {
+    hold: Hold,
+) -> Result<(Lease, WriteOutcome, Hold), ReceiveError> {
     let inline_bytes = if encoding.1 { INLINE_COMPRESSED_BYTES } else { INLINE_BYTES };
     if buffers.body.len() <= inline_bytes {
-        let rejections = decode_now(receiver, encoding, tenant, &mut buffers, &mut taken)?;
-        return Ok((buffers, rejections, taken));
+        let rejections = decode_now(receiver, encoding, tenant, &mut buffers, &hold)?;
+        return Ok((buffers, rejections, hold));
     }
     let receiver = receiver.clone();
     let tenant = tenant.clone();
     let work = move || {
-        let rejections = decode_now(&receiver, encoding, &tenant, &mut buffers, &mut taken)?;
-        Ok((buffers, rejections, taken))
+        let rejections = decode_now(&receiver, encoding, &tenant, &mut buffers, &hold)?;
+        Ok((buffers, rejections, hold))
     };
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| ReceiveError::Internal(format!("could not decode the request: {error}")))?
@@ -102,12 +101,12 @@ fn decode_now(
     (encoding, compressed): (Encoding, bool),
     tenant: &TenantId,
     buffers: &mut Buffers,
-    taken: &mut Taken,
+    hold: &Hold,
 ) -> Result<WriteOutcome, ReceiveError> {
     let Buffers { body, plain, batch } = buffers;
     let request = match compressed {
         true => {
-            body::gzip(body, receiver.config.max_decompressed_bytes, taken, plain)?;
+            body::gzip(body, receiver.config.max_decompressed_bytes, hold, plain)?;
             &*plain
         }
         false => &*body,
@@ -115,11 +114,11 @@ fn decode_now(
     receiver.metrics.body(PROTOCOL, body.len(), request.len());
     let transcoded = match encoding {
         Encoding::Protobuf => None,
-        Encoding::Json => Some(json::to_protobuf(request, receiver.config.max_decompressed_bytes, taken)?),
+        Encoding::Json => Some(json::to_protobuf(request, receiver.config.max_decompressed_bytes, hold)?),
     };
     let request = transcoded.as_deref().unwrap_or(request);
     batch.clear();
-    let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes, taken);
+    let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes, hold);
     translate::translate(&receiver.otlp.load(), request, &mut decoder)?;
     Ok(decoder.rejections)
 }

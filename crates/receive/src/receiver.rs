@@ -7,13 +7,12 @@ use arc_swap::ArcSwap;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use pharos_config::OtlpConfig;
-use pharos_model::{Clock, TenantId, WriteBatch, WriteOutcome};
+use pharos_model::{Clock, MemoryAccount, Purpose, TenantId, WriteBatch, WriteOutcome};
 use pharos_transport::Ingest;
 
 use crate::buffers::BufferPool;
 use crate::config::ReceiveConfig;
 use crate::error::ReceiveError;
-use crate::inflight::Inflight;
 use crate::metrics::ReceiveMetrics;
 
 const TENANT_HEADER: &str = "x-scope-orgid";
@@ -24,27 +23,28 @@ pub struct Receiver {
     ingest: Arc<dyn Ingest>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: ReceiveMetrics,
-    pub(crate) inflight: Arc<Inflight>,
+    pub(crate) memory: Arc<MemoryAccount>,
     pub(crate) buffers: Arc<BufferPool>,
     pub(crate) otlp: ArcSwap<OtlpConfig>,
 }
 
 impl Receiver {
-    /// Creates a receiver that appends to `ingest` and registers its metrics in `registry`.
+    /// Creates a receiver that appends to `ingest`, draws the memory of requests from `memory` and registers its metrics in `registry`.
     ///
     /// # Errors
     /// The registry already has these metrics.
     pub fn new(
         config: ReceiveConfig,
         ingest: Arc<dyn Ingest>,
+        memory: Arc<MemoryAccount>,
         clock: Arc<dyn Clock>,
         registry: &prometheus::Registry,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let config = config.bounded();
         Ok(Arc::new(Receiver {
-            inflight: Inflight::new(config.max_inflight_bytes),
             config,
             ingest,
+            memory,
             clock,
             metrics: ReceiveMetrics::new(registry)?,
             buffers: Arc::default(),
@@ -67,7 +67,7 @@ impl Receiver {
         rejections: WriteOutcome,
     ) -> Result<WriteOutcome, ReceiveError> {
         self.metrics.batch_series.observe(batch.series().len() as f64);
-        self.metrics.inflight.set(self.inflight.used() as i64);
+        self.count_held();
         let mut outcome = rejections;
         if !batch.is_empty() {
             outcome.absorb(self.ingest.append(tenant, batch).await?);
@@ -80,7 +80,11 @@ impl Receiver {
     pub(crate) fn answered(&self, protocol: &str, response: &Response, started: Duration) {
         let took = self.clock.monotonic().saturating_sub(started);
         self.metrics.answered(protocol, response.status().as_u16(), took);
-        self.metrics.inflight.set(self.inflight.used() as i64);
+        self.count_held();
+    }
+
+    fn count_held(&self) {
+        self.metrics.inflight.set(self.memory.held_for(Purpose::Push) as i64);
     }
 }
 

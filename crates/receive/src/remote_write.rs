@@ -8,12 +8,11 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pharos_model::{RejectReason, TenantId, WriteOutcome};
+use pharos_model::{Hold, Purpose, RejectReason, TenantId, WriteOutcome};
 
 use crate::buffers::{Buffers, Lease};
 use crate::decode::Decoder;
 use crate::error::ReceiveError;
-use crate::inflight::Taken;
 use crate::receiver::{Receiver, tenant_of};
 use crate::{body, write_v1, write_v2};
 
@@ -64,10 +63,10 @@ async fn write(
 ) -> Result<(), ReceiveError> {
     check_encoding(request.headers())?;
     let tenant = tenant_of(request.headers())?;
-    let mut taken = Taken::none(&receiver.inflight);
+    let hold = Arc::new(receiver.memory.open(&tenant, Purpose::Push));
     let mut buffers = receiver.buffers.lease();
-    body::read(request.into_body(), receiver.config.max_body_bytes, &mut taken, &mut buffers.body).await?;
-    let (buffers, rejections) = decode(receiver, message, &tenant, buffers, &mut taken).await?;
+    body::read(request.into_body(), receiver.config.max_body_bytes, &hold, &mut buffers.body).await?;
+    let (buffers, rejections) = decode(receiver, message, &tenant, buffers, &hold).await?;
     *written = receiver.append(message.protocol(), &tenant, &buffers.batch, rejections).await?;
     match bad_request(message, written) {
         Some(text) => Err(ReceiveError::BadRequest(text)),
@@ -81,25 +80,22 @@ async fn decode(
     message: Message,
     tenant: &TenantId,
     mut buffers: Lease,
-    taken: &mut Taken,
+    hold: &Arc<Hold>,
 ) -> Result<(Lease, WriteOutcome), ReceiveError> {
     let declared = snap::raw::decompress_len(&buffers.body).unwrap_or(0);
     if declared <= INLINE_BYTES {
-        let rejections = decode_now(receiver, message, tenant, &mut buffers, taken)?;
+        let rejections = decode_now(receiver, message, tenant, &mut buffers, hold)?;
         return Ok((buffers, rejections));
     }
     let receiver = receiver.clone();
     let tenant = tenant.clone();
-    let mut moved = std::mem::replace(taken, Taken::none(&receiver.inflight));
+    let hold = hold.clone();
     let work = move || {
-        let decoded = decode_now(&receiver, message, &tenant, &mut buffers, &mut moved);
-        (buffers, moved, decoded)
+        let decoded = decode_now(&receiver, message, &tenant, &mut buffers, &hold);
+        decoded.map(|rejections| (buffers, rejections))
     };
     let done = tokio::task::spawn_blocking(work).await;
-    let (buffers, moved, decoded) =
-        done.map_err(|error| ReceiveError::Internal(format!("could not decode the request: {error}")))?;
-    *taken = moved;
-    Ok((buffers, decoded?))
+    done.map_err(|error| ReceiveError::Internal(format!("could not decode the request: {error}")))?
 }
 
 fn decode_now(
@@ -107,13 +103,13 @@ fn decode_now(
     message: Message,
     tenant: &TenantId,
     buffers: &mut Buffers,
-    taken: &mut Taken,
+    hold: &Hold,
 ) -> Result<WriteOutcome, ReceiveError> {
     let Buffers { body, plain, batch } = buffers;
-    let request = body::snappy(body, receiver.config.max_decompressed_bytes, taken, plain)?;
+    let request = body::snappy(body, receiver.config.max_decompressed_bytes, hold, plain)?;
     receiver.metrics.body(message.protocol(), body.len(), request.len());
     batch.clear();
-    let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes, taken);
+    let mut decoder = Decoder::new(tenant, batch, receiver.config.max_decoded_bytes, hold);
     match message {
         Message::V1 => write_v1::decode(request, &mut decoder)?,
         Message::V2 => write_v2::decode(request, &mut decoder)?,

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use pharos_model::clock::ManualClock;
-use pharos_model::{TenantId, WriteBatch, WriteError, WriteOutcome};
+use pharos_model::memory::MemoryLimits;
+use pharos_model::{Hold, MemoryAccount, Purpose, TenantId, WriteBatch, WriteError, WriteOutcome};
 use pharos_transport::Ingest;
 use tower::ServiceExt;
 
@@ -40,8 +41,24 @@ impl Ingest for Recorder {
 
 /// A receiver that appends to a recorder.
 pub(super) fn receiver(recorder: &Arc<Recorder>, config: ReceiveConfig) -> Arc<Receiver> {
-    let registry = prometheus::Registry::new();
-    Receiver::new(config, recorder.clone(), Arc::new(ManualClock::at(1_000_000)), &registry).unwrap()
+    receiver_within(recorder, config, MemoryLimits::unlimited())
+}
+
+/// A receiver whose requests draw on an account with these limits.
+pub(super) fn receiver_within(recorder: &Arc<Recorder>, config: ReceiveConfig, limits: MemoryLimits) -> Arc<Receiver> {
+    let (registry, memory) = (prometheus::Registry::new(), MemoryAccount::new(limits));
+    Receiver::new(config, recorder.clone(), memory, Arc::new(ManualClock::at(1_000_000)), &registry).unwrap()
+}
+
+/// The hold of a push where all pushes may have `bytes`.
+pub(super) fn pushes(bytes: u64) -> Hold {
+    let limits = MemoryLimits { pushes: bytes, ..MemoryLimits::unlimited() };
+    MemoryAccount::new(limits).open(&TenantId::default(), Purpose::Push)
+}
+
+/// The hold of a push without limits.
+pub(super) fn unlimited() -> Hold {
+    pushes(u64::MAX)
 }
 
 /// Sends a request; returns the status, headers and body of the response.

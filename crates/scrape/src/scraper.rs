@@ -7,7 +7,7 @@ use futures::future::join_all;
 use pharos_config::{ConfigError, ResolvedScrapeConfig};
 use pharos_discovery::{DiscoveryManager, DiscoveryMetrics};
 use pharos_http_client::HttpClient;
-use pharos_model::{Clock, TenantId};
+use pharos_model::{Clock, MemoryAccount, TenantId};
 use pharos_transport::Ingest;
 use pharos_transport::agent_v1::{TargetsPart, TargetsRequest};
 use prometheus::Registry;
@@ -62,12 +62,13 @@ impl Scraper {
     pub fn create(
         config: ScraperConfig,
         ingest: Arc<dyn Ingest>,
+        memory: Arc<MemoryAccount>,
         ownership: Arc<Ownership>,
         clock: Arc<dyn Clock>,
         registry: &Registry,
     ) -> Result<Arc<Self>, ScraperError> {
         let jobs = watch::Sender::new(prepare(&config.scrape, &[])?);
-        let shared = Shared::new(ingest, clock, config.tenant, ScrapeMetrics::new(registry)?, ownership);
+        let shared = Shared::new(ingest, clock, config.tenant, memory, ScrapeMetrics::new(registry)?, ownership);
         let discovery_metrics = DiscoveryMetrics::new(registry)?;
         let handoffs = Handoffs::new(shared.clone());
         let started = watch::Sender::new(false);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use pharos_http_client::{HttpClient, HttpError, ResponseHead};
-use pharos_model::{Clock, RejectReason, TenantId, WriteBatch, WriteError};
+use pharos_model::{Clock, Hold, MemoryAccount, RejectReason, TenantId, WriteBatch, WriteError};
 use pharos_transport::Ingest;
 use tokio::sync::watch;
 
@@ -23,13 +23,14 @@ const MAX_POOLED_BODY_BYTES: usize = 8 << 20;
 /// Fetches bodies. Tests script their own.
 #[async_trait]
 pub(crate) trait Fetch: Send + Sync + 'static {
-    /// Appends the target's body to `body`; fails when it has more than `limit` bytes.
+    /// Appends the target's body to `body`, whose memory is drawn from `hold`; fails when it has more than `limit` bytes.
     async fn fetch(
         &self,
         url: &str,
         headers: &[(HeaderName, HeaderValue)],
         timeout: Duration,
         limit: u64,
+        hold: &Hold,
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError>;
 
@@ -49,9 +50,10 @@ impl Fetch for HttpClient {
         headers: &[(HeaderName, HeaderValue)],
         timeout: Duration,
         limit: u64,
+        hold: &Hold,
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
-        self.get(url, headers, timeout, limit, body).await
+        self.get(url, headers, timeout, limit, Some(hold), body).await
     }
 
     fn over_socket(&self, path: &Path) -> Option<Arc<dyn Fetch>> {
@@ -64,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) ingest: Arc<dyn Ingest>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tenant: TenantId,
+    /// What bodies and batches draw on.
+    pub(crate) memory: Arc<MemoryAccount>,
     pub(crate) metrics: ScrapeMetrics,
     pub(crate) ownership: Arc<Ownership>,
     /// Turns true when the process stops.
@@ -94,12 +98,23 @@ impl Shared {
         ingest: Arc<dyn Ingest>,
         clock: Arc<dyn Clock>,
         tenant: TenantId,
+        memory: Arc<MemoryAccount>,
         metrics: ScrapeMetrics,
         ownership: Arc<Ownership>,
     ) -> Arc<Self> {
         let stop = watch::Sender::new(false);
         let in_flight = watch::Sender::new(0);
-        Arc::new(Shared { ingest, clock, tenant, metrics, ownership, stop, in_flight, buffers: Mutex::default() })
+        Arc::new(Shared {
+            ingest,
+            clock,
+            tenant,
+            memory,
+            metrics,
+            ownership,
+            stop,
+            in_flight,
+            buffers: Mutex::default(),
+        })
     }
 
     /// Ends all loops and handoffs at once: the process stops. No stale marker is written any more.

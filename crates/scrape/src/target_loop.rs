@@ -6,6 +6,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use pharos_config::{EscapingScheme, ResolvedScrapeConfig, ScrapeProtocol};
 use pharos_http_client::{HttpError, ResponseHead};
+use pharos_model::{Hold, Purpose};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -183,12 +184,13 @@ impl TargetLoop {
     pub(crate) async fn scrape(&mut self, t: i64) -> bool {
         let start = self.shared.clock.monotonic();
         let mut buffers = self.shared.take_buffers();
+        let hold = self.shared.memory.open(&self.shared.tenant, Purpose::Scrape);
         let forced = self.forced_error.lock().clone();
         let fetched = match forced {
             Some(error) => Err(HttpError::Failed(error)),
             None => tokio::select! {
                 biased;
-                fetched = self.fetch(&mut buffers.body) => fetched,
+                fetched = self.fetch(&hold, &mut buffers.body) => fetched,
                 () = self.shared.stopped() => return false,
             },
         };
@@ -224,13 +226,16 @@ impl TargetLoop {
         true
     }
 
-    async fn fetch(&self, body: &mut Vec<u8>) -> Result<ResponseHead, HttpError> {
+    /// Fetches the body, and draws as much again for the batch that it becomes.
+    async fn fetch(&self, hold: &Hold, body: &mut Vec<u8>) -> Result<ResponseHead, HttpError> {
         let limit = match self.config.body_size_limit {
             0 => MAX_BODY_BYTES,
             limit => limit.min(MAX_BODY_BYTES),
         };
         let timeout = self.target.timeout.as_duration();
-        self.fetch.fetch(&self.target.url, &self.headers, timeout, limit, body).await
+        let head = self.fetch.fetch(&self.target.url, &self.headers, timeout, limit, hold, body).await?;
+        hold.draw(body.len() as u64).map_err(|full| HttpError::Failed(full.to_string()))?;
+        Ok(head)
     }
 
     /// Parses the fetched body into the batch and adds stale markers.

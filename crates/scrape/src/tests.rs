@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use pharos_http_client::{HttpError, ResponseHead};
 use pharos_model::clock::Sleep;
-use pharos_model::{Clock, Labels, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
+use pharos_model::{Clock, Hold, Labels, MemoryAccount, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
 use pharos_transport::Ingest;
 
 use crate::metrics::ScrapeMetrics;
@@ -134,13 +134,14 @@ impl Fetch for Script {
         _: &[(HeaderName, HeaderValue)],
         _: Duration,
         _: u64,
+        _: &Hold,
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         self.fetched.lock().push(url.to_string());
         let mut answers = self.answers.lock();
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         body.extend_from_slice(answer.unwrap_or(Ok(String::new()))?.as_bytes());
-        Ok(ResponseHead { content_type: self.content_type.to_string(), ..ResponseHead::default() })
+        Ok(ResponseHead { content_type: self.content_type.to_string() })
     }
 }
 
@@ -151,7 +152,14 @@ fn shared(recorder: &Arc<Recorder>) -> Arc<Shared> {
 /// What the loops of an agent that is alone share.
 pub(crate) fn shared_with(recorder: &Arc<Recorder>, clock: Arc<TokioClock>) -> Arc<Shared> {
     let metrics = ScrapeMetrics::new(&prometheus::Registry::new()).unwrap();
-    Shared::new(recorder.clone(), clock, TenantId::default(), metrics, Ownership::everything(""))
+    Shared::new(
+        recorder.clone(),
+        clock,
+        TenantId::default(),
+        MemoryAccount::unlimited(),
+        metrics,
+        Ownership::everything(""),
+    )
 }
 
 /// What the scrapes of a script wrote.

@@ -6,9 +6,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_model::{Matcher, TimeRange};
-use pharos_promql::syntax::{self, ast::Expr};
+use pharos_promql::syntax::ast::Expr;
 use pharos_transport::SeriesExemplars;
 
+use super::query::parse_expression;
 use super::{respond, series};
 use crate::error::ApiError;
 use crate::params::Params;
@@ -23,14 +24,16 @@ pub(super) async fn query(State(api): State<Arc<Api>>, headers: HeaderMap, param
             return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
         }
         series::read(&api, "query_exemplars", &headers, params, move |querier, params| {
-            let query = params.get("query").unwrap_or("");
-            let expr = syntax::parse(query).map_err(|e| ApiError::bad_data(e.to_string()))?;
+            let expr = parse_expression(params, |e| ApiError::bad_data(e.to_string()))?;
             Ok(querier.exemplars(&selectors(&expr), range)?)
         })
         .await
     };
     match found.await {
-        Ok(read) => respond::stream(&api, move |out, parts| write(out, parts, &read)).await,
+        Ok(read) => {
+            let tenant = read.tenant.clone();
+            respond::stream(&api, &tenant, move |out, parts| write(out, parts, &read)).await
+        }
         Err(error) => error.into_response(),
     }
 }
@@ -89,6 +92,8 @@ fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
 
 #[cfg(test)]
 mod tests {
+    use pharos_promql::syntax;
+
     use super::*;
 
     #[test]

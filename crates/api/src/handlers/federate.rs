@@ -6,6 +6,7 @@ mod page;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,8 @@ use crate::params::Params;
 use crate::{Api, ApiError, tenant_of};
 use pharos_querier::TenantQuerier;
 
+/// The page is charged to the budget for every step of this many bytes.
+const PAGE_STEP: usize = 64 << 10;
 /// Number of series that are fetched at a time.
 const BATCH: usize = 256;
 
@@ -38,21 +41,29 @@ pub(super) async fn federate(State(api): State<Arc<Api>>, headers: HeaderMap, pa
         let range = TimeRange::new(now - config.lookback_delta_ms + 1, now);
         let spent = budget.clone();
         respond::blocking(&api, &tenant, &budget, move || {
-            let selectors = params.selectors().map_err(ApiError::bad_data)?;
+            let selectors = params.selectors()?;
             let newest = newest_samples(&querier, &selectors, range, &spent)?;
             let known = querier.metadata()?.into_iter().collect();
-            Ok((render(format, &newest, &known, &external), querier.warnings()))
+            Ok((render(format, &newest, &known, &external, &spent)?, querier.warnings()))
         })
         .await
+        .map(|(page, warnings)| (tenant, page, warnings))
     };
-    match page.await {
-        Ok((page, warnings)) => {
-            let headers = [(header::CONTENT_TYPE, format.content_type())];
-            respond::with_warning_headers((headers, page).into_response(), &warnings)
+    let sent = async {
+        let (tenant, page, warnings) = page.await?;
+        Ok::<_, ApiError>((api.unsent.whole(&tenant, page.into()).await?, warnings))
+    };
+    match sent.await {
+        Ok(((size, unread), warnings)) => {
+            let headers = [(header::CONTENT_TYPE, format.content_type()), (header::CONTENT_LENGTH, size.to_string())];
+            respond::with_warning_headers((headers, Body::from_stream(unread)).into_response(), &warnings)
         }
         Err(error) => (error.kind.status(), error.message + "\n").into_response(),
     }
 }
+
+/// What an entry of [`NewestSamples`] takes besides its name and labels, bytes.
+const NEWEST_BYTES: usize = 2 * size_of::<((String, Labels), (i64, Newest))>();
 
 /// The time and value of the newest sample of each series, by metric name and labels.
 type NewestSamples = BTreeMap<(String, Labels), (i64, Newest)>;
@@ -76,6 +87,7 @@ fn newest_samples(
             for (i, labels) in set.labels()[from..to].iter().enumerate() {
                 let name = labels.metric_name();
                 if let Some(sample) = newest_of(&batch.view(i)).filter(|_| !name.is_empty()) {
+                    budget.take((NEWEST_BYTES + name.len() + labels.as_bytes().len()) as u64)?;
                     newest.insert((name.to_string(), labels.clone()), sample);
                 }
             }
@@ -102,11 +114,18 @@ fn render(
     newest: &NewestSamples,
     known: &BTreeMap<String, Metadata>,
     external: &[(String, String)],
-) -> Vec<u8> {
+    budget: &Budget,
+) -> Result<Vec<u8>, SelectError> {
     let mut page = Page::new(format);
+    let mut charged = 0;
     for ((name, labels), (t, value)) in newest.iter().filter(|(_, (_, value))| value.fits(format)) {
         let kind = known.get(name).map_or(MetricType::Unknown, |metadata| metadata.kind);
         page.add(labels, external, value.family_type(kind), *t, value);
+        let grown = page.bytes();
+        if grown >= charged + PAGE_STEP {
+            budget.take((grown - charged) as u64)?;
+            charged = grown;
+        }
     }
-    page.finish()
+    Ok(page.finish())
 }

@@ -19,7 +19,7 @@ pub(super) async fn metadata(State(api): State<Arc<Api>>, headers: HeaderMap, pa
         let per_metric = params.bound("limit_per_metric")?.filter(|most| *most > 0);
         let only = params.get("metric").map(str::to_string);
         let read = series::read(&api, "metadata", &headers, params, |querier, _| Ok(querier.metadata()?)).await?;
-        let series::Read { found: known, warnings, admitted: _admitted } = read;
+        let series::Read { found: known, warnings, admitted: _admitted, .. } = read;
         let mut families: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (name, m) in known.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
             if limit.is_some_and(|most| families.len() >= most) && !families.contains_key(&name) {

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use pharos_model::fragment::Steps;
-use pharos_model::{Budget, TenantId};
-use pharos_promql::syntax::{self, ast::Expr};
+use pharos_model::{Matcher, TenantId};
+use pharos_promql::syntax::{self, ParseError, ast::Expr};
 use pharos_promql::{Engine, EngineOptions, QueryOptions, QueryOutput};
 use pharos_promql::{Explanation, Value};
 
@@ -66,15 +66,34 @@ async fn of_syntax(
     let budget = api.budget(&tenant);
     let within = budget.clone();
     let shown = respond::blocking(api, &tenant, &budget, move || {
-        let expr = parse_expression(&params)?;
+        let expr = parse_expression(&params, invalid_query)?;
         within.check()?;
         Ok(show(&expr))
     });
     shown.await.unwrap_or_else(IntoResponse::into_response)
 }
 
-fn parse_expression(params: &Params) -> Result<Expr, ApiError> {
-    syntax::parse(params.get("query").unwrap_or("")).map_err(|e| ApiError::parameter("query", e))
+/// How many times longer than its text a query may be as a tree, in memory.
+const TREE_FACTOR: usize = 64;
+
+/// Parses the query, whose tree and regular expressions are drawn from the account of memory.
+pub(super) fn parse_expression(
+    params: &Params,
+    invalid: impl FnOnce(ParseError) -> ApiError,
+) -> Result<Expr, ApiError> {
+    let text = params.get("query").unwrap_or("");
+    params.draw(text.len() * TREE_FACTOR)?;
+    let expr = syntax::parse(text).map_err(invalid)?;
+    let mut compiled = 0;
+    expr.for_each_selector(&mut |selector| {
+        compiled += selector.matchers.iter().map(Matcher::regex_bytes).sum::<usize>()
+    });
+    params.draw(compiled)?;
+    Ok(expr)
+}
+
+fn invalid_query(error: ParseError) -> ApiError {
+    ApiError::parameter("query", error)
 }
 
 fn range_times(params: &Params) -> Result<Times, ApiError> {
@@ -176,9 +195,9 @@ impl Query {
         let timeout = params.timeout()?.unwrap_or(Duration::MAX).min(limits.timeout);
         let lookback_delta_ms = params.lookback_delta()?;
         // The budget starts before parsing, so that parsing counts towards the timeout.
-        let budget = Arc::new(Budget::new(api.clock.clone(), timeout, limits.max_memory_bytes));
+        let budget = api.budget_within(&tenant, timeout);
         let text = params.get("query").unwrap_or("").to_string();
-        let expr = parse_expression(params)?;
+        let expr = parse_expression(params, invalid_query)?;
         limits.features.check(&expr, &text)?;
         let options = QueryOptions {
             text,
@@ -223,17 +242,19 @@ async fn answer(
     let answering = async {
         let query = Query::read(api, headers, params, times).await?;
         let source = api.sources.of_tenant(query.tenant.clone()).await?;
-        match query.extras.explain && !query.extras.analyze {
+        let tenant = query.tenant.clone();
+        let answer = match query.extras.explain && !query.extras.analyze {
             true => explained(api, query, source).await,
             false => run(api, endpoint, client, query, source, began).await,
-        }
+        };
+        Ok::<_, ApiError>((answer?, tenant))
     };
     let outcome = answering.await;
     let label = outcome.as_ref().map_or_else(|error| error.kind.name(), |_| "success");
     api.metrics.queries.with_label_values(&[endpoint, label]).inc();
     api.metrics.seconds.observe((api.clock.monotonic() - began).as_secs_f64());
     match outcome {
-        Ok(answer) => respond::stream(api, move |out, parts| write(out, parts, &answer)).await,
+        Ok((answer, tenant)) => respond::stream(api, &tenant, move |out, parts| write(out, parts, &answer)).await,
         Err(error) => error.into_response(),
     }
 }

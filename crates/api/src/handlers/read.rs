@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use pharos_model::Labels;
+use pharos_model::{Labels, Purpose};
 
 use super::respond;
 use crate::error::ApiError;
@@ -14,14 +14,20 @@ use crate::remote_read::request::MAX_REQUEST_BYTES;
 use crate::remote_read::{self, ReadLimits};
 use crate::{Api, tenant_of};
 
+/// How many times longer than its decompressed bytes a request may be in memory: an empty matcher has two bytes in the message.
+const DECODED_FACTOR: usize = 32;
+
 /// Handles `POST /api/v1/read`.
 pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
     let decoded = async {
         let tenant = tenant_of(&headers)?;
-        let body = to_bytes(body, MAX_REQUEST_BYTES).await.map_err(|e| ApiError::bad_data(e.to_string()))?;
-        Ok::<_, ApiError>((tenant, body))
+        let hold = api.memory.open(&tenant, Purpose::Query);
+        let body = crate::body::read(body, MAX_REQUEST_BYTES, &hold).await?;
+        let declared = snap::raw::decompress_len(&body).unwrap_or(0).min(MAX_REQUEST_BYTES);
+        hold.draw((declared * DECODED_FACTOR) as u64)?;
+        Ok::<_, ApiError>((tenant, body, hold))
     };
-    let (tenant, body) = match decoded.await {
+    let (tenant, body, _hold) = match decoded.await {
         Ok(decoded) => decoded,
         Err(error) => return error.into_response(),
     };
@@ -38,6 +44,7 @@ pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: 
         max_frame_bytes: config.remote_read_frame_bytes,
         _turn: Some(turn),
         external_labels: Labels::from_pairs(config.external_labels.iter().map(|(n, v)| (n, v))),
+        tenant: tenant.clone(),
         ..ReadLimits::new(api.budget(&tenant), api.unsent.clone())
     };
     match api.sources.of_tenant(tenant).await {
@@ -45,7 +52,7 @@ pub(super) async fn read(State(api): State<Arc<Api>>, headers: HeaderMap, body: 
             // The headers go out before the samples are read.
             querier.settle().await;
             let warnings = querier.warnings();
-            let response = remote_read::read(body, Arc::new(querier), limits).await;
+            let response = remote_read::read(body.into(), Arc::new(querier), limits).await;
             respond::with_warning_headers(response, &warnings)
         }
         Err(stale) => ApiError::from(stale).into_response(),

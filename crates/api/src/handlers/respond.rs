@@ -9,7 +9,7 @@ use pharos_model::{Budget, TenantId};
 use pharos_querier::admission::Job;
 use serde::Serialize;
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 pub(super) use crate::unsent::Gone;
 use crate::unsent::{PART_BYTES, Writer};
 use crate::{Api, json};
@@ -119,9 +119,10 @@ impl Parts {
 /// the response is encoded.
 pub(super) async fn stream(
     api: &Api,
+    tenant: &TenantId,
     write: impl FnOnce(&mut Vec<u8>, &Parts) -> Result<(), Gone> + Send + 'static,
 ) -> Response {
-    let (writer, unread) = api.unsent.begin();
+    let (writer, unread) = api.unsent.begin(tenant);
     tokio::task::spawn_blocking(move || {
         let parts = Parts { writer };
         let mut out = Vec::with_capacity(4096);
@@ -138,7 +139,7 @@ pub(super) async fn stream(
             }
             response
         }
-        Err(Some(full)) => ApiError::new(ErrorKind::Unavailable, full.to_string()).into_response(),
+        Err(Some(full)) => ApiError::from(full).into_response(),
         Err(None) => ApiError::internal("the answer could not be written").into_response(),
     }
 }

@@ -63,7 +63,7 @@ struct Selection {
 
 impl Selection {
     fn read(params: &Params) -> Result<Self, ApiError> {
-        let matchers = params.selectors().map_err(ApiError::bad_data)?;
+        let matchers = params.selectors()?;
         let kind = params.get("type").unwrap_or("").to_lowercase();
         if !["", "alert", "record"].contains(&kind.as_str()) {
             return Err(ApiError::parameter("type", format!("not supported value {kind:?}")));

@@ -119,7 +119,7 @@ impl Search {
         if params.get("end").is_none() {
             range.end = now_ms;
         }
-        let selectors = params.selectors().map_err(ApiError::bad_data)?;
+        let selectors = params.selectors()?;
         let all = match self.label.as_str() {
             "" => querier.label_names(&selectors, range)?,
             label => querier.label_values(label, &selectors, range)?,
@@ -280,7 +280,9 @@ async fn search(api: Arc<Api>, headers: HeaderMap, params: Params, kind: Kind) -
     };
     match found.await {
         Ok((read, search)) => {
-            let mut response = respond::stream(&api, move |out, parts| write(out, parts, &read, &search, kind)).await;
+            let tenant = read.tenant.clone();
+            let write = move |out: &mut Vec<u8>, parts: &respond::Parts| write(out, parts, &read, &search, kind);
+            let mut response = respond::stream(&api, &tenant, write).await;
             let lines = HeaderValue::from_static("application/x-ndjson; charset=utf-8");
             if response.status().is_success() {
                 response.headers_mut().insert(header::CONTENT_TYPE, lines);

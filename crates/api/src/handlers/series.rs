@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pharos_model::{Labels, Metadata, TimeRange};
+use pharos_model::{Budget, Labels, Metadata, TenantId, TimeRange};
 use pharos_transport::SeriesExemplars;
 
 use super::respond;
@@ -37,7 +37,8 @@ pub(super) async fn series(State(api): State<Arc<Api>>, headers: HeaderMap, para
     };
     match found.await {
         Ok((found, limit)) => {
-            respond::stream(&api, move |out, parts| write_list(out, parts, found, limit, json::labels)).await
+            let tenant = found.tenant.clone();
+            respond::stream(&api, &tenant, move |out, parts| write_list(out, parts, found, limit, json::labels)).await
         }
         Err(error) => error.into_response(),
     }
@@ -75,7 +76,7 @@ pub(super) async fn names(State(api): State<Arc<Api>>, headers: HeaderMap, param
     let found = async {
         let (range, limit) = (params.range()?, params.limit()?);
         let reading = read(&api, "labels", &headers, params, move |querier, params| {
-            let selectors = params.selectors().map_err(ApiError::bad_data)?;
+            let selectors = params.selectors()?;
             Ok(if range.is_empty() { Vec::new() } else { querier.label_names(&selectors, range)? })
         });
         Ok((reading.await?, limit))
@@ -97,7 +98,7 @@ pub(super) async fn values(
         }
         let (range, limit) = (params.range()?, params.limit()?);
         let reading = read(&api, "label_values", &headers, params, move |querier, params| {
-            let selectors = params.selectors().map_err(ApiError::bad_data)?;
+            let selectors = params.selectors()?;
             Ok(if range.is_empty() { Vec::new() } else { querier.label_values(&name, &selectors, range)? })
         });
         Ok((reading.await?, limit))
@@ -109,7 +110,10 @@ pub(super) async fn values(
 async fn strings(api: &Api, read: Result<(Read<Vec<String>>, usize), ApiError>) -> Response {
     let text = |out: &mut Vec<u8>, text: &String| json::string(out, text);
     match read {
-        Ok((read, limit)) => respond::stream(api, move |out, parts| write_list(out, parts, read, limit, text)).await,
+        Ok((read, limit)) => {
+            let tenant = read.tenant.clone();
+            respond::stream(api, &tenant, move |out, parts| write_list(out, parts, read, limit, text)).await
+        }
         Err(error) => error.into_response(),
     }
 }
@@ -147,10 +151,14 @@ impl Charged for Vec<SeriesExemplars> {
 /// What was read.
 pub(super) struct Read<T> {
     pub(super) found: T,
+    /// Who reads.
+    pub(super) tenant: TenantId,
     /// What the response may lack.
     pub(super) warnings: Vec<String>,
     /// The permit, to be held until the response is encoded.
     pub(super) admitted: Admitted,
+    /// The budget from which the memory of what was read is taken, held as long.
+    pub(super) _budget: Arc<Budget>,
 }
 
 /// Reads the sources on a blocking thread, under a permit, as a query that is listed and can be cancelled. Selectors are
@@ -192,7 +200,7 @@ pub(super) async fn read<T: Charged>(
         Ok::<_, ApiError>((found, querier.warnings()))
     };
     let ((found, warnings), admitted) = api.admission.run(job, work).await?;
-    Ok(Read { found, warnings, admitted })
+    Ok(Read { found, tenant, warnings, admitted, _budget: budget })
 }
 
 /// Undoes the escaping of names in paths, so that `U__http_2e_method` becomes `http.method`. Returns any other name

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use pharos_model::{Labels, Matcher, SelectError, TenantId, TimeRange};
+use pharos_model::{Labels, Matcher, MemoryAccount, SelectError, TenantId, TimeRange};
 use pharos_promql::Engine;
 use pharos_querier::Fanout;
 use pharos_testkit::{ManualClock, MemorySeries, MemorySource};
@@ -106,8 +106,8 @@ fn source() -> Arc<MemorySource> {
 async fn send_to(source: Arc<MemorySource>, config: ApiConfig, request: Request<Body>) -> (StatusCode, String) {
     let sources = Fanout::new(vec![source]);
     let clock = Arc::new(ManualClock::at(20_000));
-    let registry = prometheus::Registry::new();
-    let api = Api::create(config, Engine::default(), sources, Arc::new(NoServices), clock, &registry).unwrap();
+    let (registry, memory) = (prometheus::Registry::new(), MemoryAccount::unlimited());
+    let api = Api::create(config, Engine::default(), sources, Arc::new(NoServices), memory, clock, &registry).unwrap();
     let response = router(api).oneshot(request).await.unwrap();
     let status = response.status();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();

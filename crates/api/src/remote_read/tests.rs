@@ -82,7 +82,7 @@ fn everything() -> Query {
 
 fn limits() -> ReadLimits {
     let clock = Arc::new(pharos_model::SystemClock::new());
-    ReadLimits::new(Arc::new(Budget::unlimited()), Unsent::new(usize::MAX, clock))
+    ReadLimits::new(Arc::new(Budget::unlimited()), Unsent::new(pharos_model::MemoryAccount::unlimited(), clock))
 }
 
 async fn ask(memory: Memory, body: Bytes, limits: ReadLimits) -> (u16, String, Result<Vec<u8>, axum::Error>) {

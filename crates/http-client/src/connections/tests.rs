@@ -54,7 +54,7 @@ async fn answer(mut stream: TcpStream, connection: usize, act: Arc<impl Fn(usize
 
 async fn get(client: &HttpClient, url: &str) -> Result<Vec<u8>, HttpError> {
     let mut body = Vec::new();
-    client.get(url, &[], Duration::from_secs(20), 1 << 20, &mut body).await.map(|_| body)
+    client.get(url, &[], Duration::from_secs(20), 1 << 20, None, &mut body).await.map(|_| body)
 }
 
 fn client() -> HttpClient {
@@ -177,7 +177,7 @@ async fn headers_are_sent_in_their_usual_spelling() {
     let (port, heads) = record().await;
     let headers = [(http::HeaderName::from_static("x-prometheus-scrape-timeout-seconds"), http::HeaderValue::from(1))];
     let url = format!("http://127.0.0.1:{port}/");
-    client().get(&url, &headers, Duration::from_secs(20), 100, &mut Vec::new()).await.unwrap();
+    client().get(&url, &headers, Duration::from_secs(20), 100, None, &mut Vec::new()).await.unwrap();
     let head = heads.lock().pop().unwrap();
     assert!(head.contains("\r\nX-Prometheus-Scrape-Timeout-Seconds: 1\r\n"), "{head}");
 }

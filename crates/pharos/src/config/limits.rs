@@ -26,7 +26,10 @@ pub struct LimitsConfig {
     pub max_request_size: ByteSize,
     /// Largest body of a push after decompression. Default 32MiB.
     pub max_decompressed_request_size: ByteSize,
-    /// Memory of all pushes in progress. Further pushes are refused with 429. Default 512MiB.
+    /// Memory of all requests in flight together: pushes, queries, responses that wait for their clients, and scraped bodies.
+    /// Further requests are refused with 503. Default 0: half of the memory of the machine or of its cgroup.
+    pub max_request_memory: ByteSize,
+    /// Memory of all pushes in progress, as a part of it. Further pushes are refused with 429. Default 512MiB.
     pub max_inflight_requests_size: ByteSize,
     /// How far a sample may be in the future. Default 10m, as in Prometheus; 0 means any distance.
     pub max_future_time: PromDuration,
@@ -44,6 +47,7 @@ impl Default for LimitsConfig {
             max_query_memory: ByteSize(2 << 30),
             max_request_size: ByteSize(32 << 20),
             max_decompressed_request_size: ByteSize(32 << 20),
+            max_request_memory: ByteSize(0),
             max_inflight_requests_size: ByteSize(512 << 20),
             max_future_time: PromDuration::from_secs(600),
             defaults: TenantLimits::default(),
@@ -104,6 +108,9 @@ tenant_limits! {
     out_of_order_time_window: PromDuration = DEFAULT_WINDOW,
     /// Exemplars to keep; the oldest are dropped first. Default 10000.
     max_exemplars: u64 = 10_000,
+    /// Memory of the tenant's requests in flight. Further ones are refused with 429. Default 0: three quarters of
+    /// `limits.max_request_memory`.
+    max_request_memory: ByteSize = ByteSize(0),
     /// Memory of one query. Default 0: the value of `limits.max_query_memory`.
     max_query_memory: ByteSize = ByteSize(0),
     /// Samples that one query holds in memory. Default 0: the value of `--query.max-samples`.

@@ -16,6 +16,7 @@ pub(super) fn needed_for(at_start: &Config, now: &Config) -> Vec<&'static str> {
             "limits.max_decompressed_request_size",
             old.max_decompressed_request_size != new.max_decompressed_request_size,
         ),
+        ("limits.max_request_memory", old.max_request_memory != new.max_request_memory),
         ("limits.max_inflight_requests_size", old.max_inflight_requests_size != new.max_inflight_requests_size),
         ("limits.max_future_time", old.max_future_time != new.max_future_time),
     ];

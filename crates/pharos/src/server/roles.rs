@@ -15,7 +15,7 @@ use pharos_api::{Api, ApiConfig};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_cluster::state::DEFAULT_SHARDS;
 use pharos_ingester::Ingester;
-use pharos_model::Clock;
+use pharos_model::{Clock, MemoryAccount};
 use pharos_receive::Receiver;
 use pharos_ruler::{RemoteRulers, StoredRules};
 use pharos_scrape::RemoteAgents;
@@ -58,6 +58,8 @@ pub(super) struct Parts<'a> {
     pub(super) config: Arc<ConfigHandle>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) registry: Registry,
+    /// What requests hold.
+    pub(super) memory: Arc<MemoryAccount>,
     pub(super) log: LogHandle,
     pub(super) folders: Folders,
     pub(super) http: HttpConfig,
@@ -167,7 +169,8 @@ pub(super) async fn start(mut parts: Parts<'_>) -> Result<Roles, String> {
     let cluster = Arc::new(cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref()));
     let engine = queries::engine(args, &loaded, clock);
     let sources = holders.sources(&membership, queries::stale_reads(args), clock, registry).map_err(text)?;
-    let api = Api::create(api_config, engine, sources, services.clone(), clock.clone(), registry).map_err(text)?;
+let api = Api::create(api_config, engine, sources, services.clone(), parts.memory.clone(), clock.clone(), registry)
+        .map_err(text)?;
     let ruler = ruling::ruler(
         parts,
         &loaded,
@@ -186,7 +189,7 @@ pub(super) async fn start(mut parts: Parts<'_>) -> Result<Roles, String> {
         ingester.report_lost_shards().await;
     }
     membership.serve(|routes| {
-        holders.add_services(clock, asked, routes, &parts.stopped);
+        holders.add_services(clock, &parts.memory, asked, routes, &parts.stopped);
         intake.iter().for_each(|intake| intake.agent.add_services(routes));
         ruler.iter().for_each(|role| role.ruler.add_services(routes));
         alertmanager.iter().for_each(|alertmanager| alertmanager.add_services(routes));
@@ -292,6 +295,7 @@ fn services(
             runtime: Handle::current(),
         },
         registry: parts.registry.clone(),
+        memory: parts.memory.clone(),
         clock: clock.clone(),
         log: parts.log.clone(),
         alertmanager,

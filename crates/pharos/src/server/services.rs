@@ -13,7 +13,7 @@ use pharos_api::{ApiError, Services};
 use pharos_config::ByteSize;
 use pharos_gocompat::format_duration;
 use pharos_ingester::Ingester;
-use pharos_model::{Clock, Matcher, TenantId, TimeRange};
+use pharos_model::{Clock, Matcher, MemoryAccount, TenantId, TimeRange};
 use pharos_querier::LimitsByTenant;
 use pharos_receive::Receiver;
 use pharos_scrape::Scraper;
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use super::deletions::SeriesDeletions;
 use super::limits;
+use super::memory;
 use super::restart;
 use super::rules::AllRules;
 use super::scrape_pools;
@@ -57,6 +58,7 @@ pub(super) struct NodeServices {
     pub(super) has_rule_api: bool,
     pub(super) snapshots: Snapshots,
     pub(super) registry: Registry,
+    pub(super) memory: Arc<MemoryAccount>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: LogHandle,
     pub(super) alertmanager: Option<AlertmanagerHandle>,
@@ -92,6 +94,8 @@ impl NodeServices {
                 if let (Some(ruler), Some(prepared)) = (self.rules.local.get(), prepared) {
                     ruler.apply(&loaded, &self.external_url.url, prepared);
                 }
+                let (of_a_tenant, own) = memory::tenant_limits(self.memory.limit(), limits);
+                self.memory.set_tenant_limits(of_a_tenant, own);
                 self.query_limits.store(Arc::new(limits::query_limits(&self.query_args, limits)));
                 loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 if let Some(level) = loaded.config.runtime.log_level {

@@ -20,6 +20,7 @@ impl From<QueryError> for FragmentError {
             QueryError::Canceled => SelectError::Cancelled.into(),
             QueryError::Storage(reason) => SelectError::Storage(reason).into(),
             QueryError::Damaged(reason) => SelectError::Damaged(reason).into(),
+            QueryError::Full(full) => SelectError::Full(full).into(),
             QueryError::TooManySamples => FragmentError::TooManySamples,
             QueryError::Limit(reason) => FragmentError::Limit(reason),
             QueryError::Execution(reason) | QueryError::BadData(reason) => FragmentError::Execution(reason),

@@ -13,8 +13,8 @@ use pharos_cluster::{
 };
 use pharos_model::hash::shard_of;
 use pharos_model::{
-    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MergedSet, Metadata, SelectError, SelectRequest,
-    SeriesBatch, SeriesSet, ShardSet, SystemClock, TenantId, TimeRange, series_hash,
+    Budget, Fragment, FragmentAnswer, FragmentError, Labels, Matcher, MemoryAccount, MergedSet, Metadata, SelectError,
+    SelectRequest, SeriesBatch, SeriesSet, ShardSet, SystemClock, TenantId, TimeRange, series_hash,
 };
 use pharos_promql::promqltest::MemoryStore;
 use pharos_promql::{Querier, fragment};
@@ -369,6 +369,7 @@ impl FakeCluster {
                 ingester: (!is_store).then(|| source_here.clone()),
                 store: is_store.then_some(source_here),
                 clock: Arc::new(SystemClock::new()),
+                memory: MemoryAccount::unlimited(),
                 limits: ReadLimits::default(),
             };
             services.add_to(&mut routes);

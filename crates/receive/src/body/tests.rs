@@ -3,12 +3,7 @@
 use std::io::Write;
 
 use super::*;
-use crate::inflight::Inflight;
-
-/// A reservation that never reaches its limit.
-fn plenty() -> Taken {
-    Taken::none(&Inflight::new(1 << 30))
-}
+use crate::testing::{pushes, unlimited};
 
 fn gzipped(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -21,7 +16,7 @@ fn a_snappy_block_that_declares_too_much_allocates_nothing() {
     let mut out = Vec::new();
     // Declares 2^32 - 1 bytes.
     let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
-    let error = snappy(&bomb, 32 << 20, &mut plenty(), &mut out).unwrap_err();
+    let error = snappy(&bomb, 32 << 20, &unlimited(), &mut out).unwrap_err();
     assert_eq!(
         error,
         ReceiveError::BadRequest(
@@ -36,14 +31,14 @@ fn a_snappy_block_with_an_impossible_ratio_allocates_nothing() {
     let mut out = Vec::new();
     // Declares 16 MiB and has three bytes.
     let liar = [0x80, 0x80, 0x80, 0x08, 0, 0, 0];
-    assert!(matches!(snappy(&liar, 32 << 20, &mut plenty(), &mut out), Err(ReceiveError::BadRequest(_))));
+    assert!(matches!(snappy(&liar, 32 << 20, &unlimited(), &mut out), Err(ReceiveError::BadRequest(_))));
     assert_eq!(out.capacity(), 0);
 }
 
 #[test]
 fn an_empty_snappy_block_is_rejected_or_empty() {
     let mut out = Vec::new();
-    assert!(matches!(snappy(&[], 100, &mut plenty(), &mut out), Err(ReceiveError::BadRequest(_)) | Ok([])));
+    assert!(matches!(snappy(&[], 100, &unlimited(), &mut out), Err(ReceiveError::BadRequest(_)) | Ok([])));
 }
 
 #[test]
@@ -51,13 +46,13 @@ fn the_best_snappy_compression_stays_below_the_ratio() {
     let plain = vec![0; 8 << 20];
     let block = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
     let mut out = Vec::new();
-    assert_eq!(snappy(&block, plain.len(), &mut plenty(), &mut out), Ok(&plain[..]));
+    assert_eq!(snappy(&block, plain.len(), &unlimited(), &mut out), Ok(&plain[..]));
 }
 
 #[test]
 fn a_truncated_snappy_block_is_rejected() {
     let block = snap::raw::Encoder::new().compress_vec(&[7; 1000]).unwrap();
-    assert!(snappy(&block[..block.len() - 1], 1000, &mut plenty(), &mut Vec::new()).is_err());
+    assert!(snappy(&block[..block.len() - 1], 1000, &unlimited(), &mut Vec::new()).is_err());
 }
 
 #[test]
@@ -65,7 +60,7 @@ fn reused_space_never_shows_earlier_bytes() {
     let mut out = Vec::new();
     for plain in [&b"a long first request"[..], b"short"] {
         let block = snap::raw::Encoder::new().compress_vec(plain).unwrap();
-        assert_eq!(snappy(&block, 100, &mut plenty(), &mut out), Ok(plain));
+        assert_eq!(snappy(&block, 100, &unlimited(), &mut out), Ok(plain));
     }
 }
 
@@ -73,14 +68,14 @@ fn reused_space_never_shows_earlier_bytes() {
 fn gzip_stops_at_the_limit() {
     let bomb = gzipped(&vec![0; 64 << 20]);
     let mut out = Vec::new();
-    assert!(matches!(gzip(&bomb, 1 << 20, &mut plenty(), &mut out), Err(ReceiveError::BadRequest(_))));
+    assert!(matches!(gzip(&bomb, 1 << 20, &unlimited(), &mut out), Err(ReceiveError::BadRequest(_))));
     assert!(out.capacity() < 4 << 20);
 }
 
 #[test]
 fn gzip_may_fill_its_limit() {
     let mut out = Vec::new();
-    gzip(&gzipped(b"hello"), 5, &mut plenty(), &mut out).unwrap();
+    gzip(&gzipped(b"hello"), 5, &unlimited(), &mut out).unwrap();
     assert_eq!(out, b"hello");
 }
 
@@ -88,27 +83,27 @@ fn gzip_may_fill_its_limit() {
 fn corrupt_gzip_is_rejected() {
     let good = gzipped(b"hello");
     let mut out = Vec::new();
-    assert!(gzip(&good[..good.len() - 4], 5, &mut plenty(), &mut out).is_err());
-    assert!(gzip(b"not gzip", 5, &mut plenty(), &mut out).is_err());
+    assert!(gzip(&good[..good.len() - 4], 5, &unlimited(), &mut out).is_err());
+    assert!(gzip(b"not gzip", 5, &unlimited(), &mut out).is_err());
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_rejected_while_it_is_read() {
     let mut out = Vec::new();
-    let error = read(Body::from(vec![1; 11]), 10, &mut plenty(), &mut out).await.unwrap_err();
+    let error = read(Body::from(vec![1; 11]), 10, &unlimited(), &mut out).await.unwrap_err();
     assert!(matches!(error, ReceiveError::BodyTooLarge(_)));
 }
 
 #[tokio::test]
 async fn a_body_may_fill_its_limit() {
     let mut out = Vec::new();
-    read(Body::from(vec![1; 10]), 10, &mut plenty(), &mut out).await.unwrap();
+    read(Body::from(vec![1; 10]), 10, &unlimited(), &mut out).await.unwrap();
     assert_eq!(out, [1; 10]);
 }
 
 #[tokio::test]
 async fn a_body_counts_as_in_flight() {
     let mut out = Vec::new();
-    let mut scarce = Taken::none(&Inflight::new(5));
-    assert!(matches!(read(Body::from(vec![1; 10]), 10, &mut scarce, &mut out).await, Err(ReceiveError::Overloaded(_))));
+    let scarce = pushes(5);
+    assert!(matches!(read(Body::from(vec![1; 10]), 10, &scarce, &mut out).await, Err(ReceiveError::Overloaded(_))));
 }

@@ -8,11 +8,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use pharos_model::Hold;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::schema::{Field, Kind, REQUEST};
 use crate::error::ReceiveError;
-use crate::inflight::Taken;
 
 /// The number of bytes that are reserved in flight at a time.
 const STEP: usize = 64 << 10;
@@ -20,8 +20,8 @@ const STEP: usize = 64 << 10;
 const LENGTH_BYTES: usize = 5;
 
 /// Converts a request to protobuf, of at most `limit` bytes.
-pub(super) fn to_protobuf(json: &[u8], limit: usize, taken: &mut Taken) -> Result<Vec<u8>, ReceiveError> {
-    let mut out = Output { bytes: Vec::new(), taken, reserved: 0, limit, failure: None };
+pub(super) fn to_protobuf(json: &[u8], limit: usize, hold: &Hold) -> Result<Vec<u8>, ReceiveError> {
+    let mut out = Output { bytes: Vec::new(), hold, reserved: 0, limit, failure: None };
     let mut input = serde_json::Deserializer::from_slice(json);
     let read = Message { fields: REQUEST, out: &mut out }.deserialize(&mut input).and_then(|()| input.end());
     match (read, out.failure) {
@@ -34,7 +34,7 @@ pub(super) fn to_protobuf(json: &[u8], limit: usize, taken: &mut Taken) -> Resul
 /// The protobuf message under construction.
 struct Output<'t> {
     bytes: Vec<u8>,
-    taken: &'t mut Taken,
+    hold: &'t Hold,
     /// The number of reserved bytes that are not written yet.
     reserved: usize,
     limit: usize,
@@ -64,7 +64,7 @@ impl Output<'_> {
             )));
         }
         let more = bytes.max(STEP);
-        self.taken.take(more)?;
+        self.hold.draw(more as u64)?;
         self.reserved += more;
         Ok(())
     }

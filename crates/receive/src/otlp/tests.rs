@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ReceiveConfig;
 use crate::decode::DecodeError;
-use crate::testing::{Recorder, receiver, send};
+use crate::testing::{Recorder, receiver, send, unlimited};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -63,8 +63,8 @@ fn sum(points: Vec<proto::NumberDataPoint>, temporality: i32, is_monotonic: bool
 fn translated_bytes(config: &OtlpConfig, bytes: &[u8]) -> Result<(WriteBatch, WriteOutcome), DecodeError> {
     let tenant = TenantId::default();
     let mut batch = WriteBatch::default();
-    let mut taken = Taken::unlimited();
-    let mut decoder = Decoder::new(&tenant, &mut batch, 64 << 20, &mut taken);
+    let hold = unlimited();
+    let mut decoder = Decoder::new(&tenant, &mut batch, 64 << 20, &hold);
     translate::translate(config, bytes, &mut decoder)?;
     let refused = decoder.rejections;
     Ok((batch, refused))
@@ -303,7 +303,7 @@ async fn responses_describe_rejected_points() {
         assert_eq!(send(&receiver, post(&headers, body)).await.0, expected, "{headers:?}");
     }
     assert_eq!(recorder.batches.lock().unwrap().len(), 2);
-    assert_eq!(receiver.inflight.used(), 0);
+    assert_eq!(receiver.memory.held(), 0);
 }
 
 #[tokio::test]

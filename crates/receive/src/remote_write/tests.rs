@@ -1,14 +1,15 @@
 //! Tests of remote write over HTTP: negotiation, status codes, headers, partial writes, limits.
 
 use axum::body::Body;
-use pharos_model::WriteError;
+use pharos_model::memory::MemoryLimits;
 use pharos_model::write::Rejected;
+use pharos_model::{MemoryAccount, WriteError};
 use pharos_transport::{prometheus as v1, write_v2 as v2};
 use prost::Message as _;
 
 use super::*;
 use crate::ReceiveConfig;
-use crate::testing::{Recorder, receiver, send};
+use crate::testing::{Recorder, receiver, receiver_within, send};
 
 const V2_TYPE: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
 
@@ -63,7 +64,7 @@ async fn both_versions_are_appended_for_their_tenant() {
     let batches = recorder.batches.lock().unwrap();
     let seen: Vec<(&str, usize)> = batches.iter().map(|(t, b)| (t.as_str(), b.series().len())).collect();
     assert_eq!(seen, [("anonymous", 2), ("team", 1)]);
-    assert_eq!(receiver.inflight.used(), 0);
+    assert_eq!(receiver.memory.held(), 0);
 }
 
 #[tokio::test]
@@ -154,12 +155,11 @@ async fn requests_beyond_a_limit_are_rejected() {
         (ReceiveConfig { max_body_bytes: 1000, ..Default::default() }, 413),
         (ReceiveConfig { max_decompressed_bytes: 1000, ..Default::default() }, 400),
         (ReceiveConfig { max_decoded_bytes: 1000, ..Default::default() }, 400),
-        (ReceiveConfig { max_inflight_bytes: 20_000, ..Default::default() }, 429),
     ] {
         let receiver = receiver(&recorder, config);
         let (code, ..) = send(&receiver, post("/api/v1/write", &[], v1_body(&names))).await;
         assert_eq!(code, expected);
-        assert_eq!(receiver.inflight.used(), 0);
+        assert_eq!(receiver.memory.held(), 0);
     }
     assert!(recorder.batches.lock().unwrap().is_empty());
 }
@@ -202,7 +202,8 @@ async fn requests_are_counted_by_protocol_and_status() {
     let recorder = Arc::new(Recorder::default());
     let registry = prometheus::Registry::new();
     let clock = Arc::new(pharos_model::clock::ManualClock::at(0));
-    let receiver = Receiver::new(ReceiveConfig::default(), recorder, clock, &registry).unwrap();
+    let receiver =
+        Receiver::new(ReceiveConfig::default(), recorder, MemoryAccount::unlimited(), clock, &registry).unwrap();
     send(&receiver, post("/api/v1/write", &[], v1_body(&["a", "b"]))).await;
     send(&receiver, post("/api/v1/write", &[("content-encoding", "zstd")], Vec::new())).await;
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
@@ -223,11 +224,30 @@ fn sizes_beyond_what_a_batch_can_address_are_reduced() {
     assert_eq!(config.max_decoded_bytes, 1);
 }
 
+#[tokio::test]
+async fn pushes_draw_on_the_memory_of_all_requests_and_of_their_tenant() {
+    let recorder = Arc::new(Recorder::default());
+    let names: Vec<String> = (0..1000).map(|i| format!("metric_{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (limits, code, name) in [
+        (MemoryLimits { pushes: 20_000, ..MemoryLimits::unlimited() }, 429, "max_inflight_requests_size"),
+        (MemoryLimits { of_a_tenant: 20_000, ..MemoryLimits::unlimited() }, 429, "max_request_memory of the tenant"),
+        (MemoryLimits { all: 20_000, ..MemoryLimits::unlimited() }, 503, "max_request_memory, 20000 bytes"),
+    ] {
+        let receiver = receiver_within(&recorder, ReceiveConfig::default(), limits);
+        let (status, _, text) = send(&receiver, post("/api/v1/write", &[], v1_body(&names))).await;
+        let text = String::from_utf8_lossy(&text);
+        assert!(status == code && text.contains(name), "{status}: {text}");
+        assert_eq!(receiver.memory.held(), 0);
+    }
+}
+
 /// References repeat a symbol, so that a short request becomes a long batch. It counts while it grows, not afterwards.
 #[tokio::test]
 async fn a_batch_counts_as_in_flight_while_it_is_decoded() {
     let recorder = Arc::new(Recorder::default());
-    let receiver = receiver(&recorder, ReceiveConfig { max_inflight_bytes: 4 << 20, ..ReceiveConfig::default() });
+    let limits = MemoryLimits { pushes: 4 << 20, ..MemoryLimits::unlimited() };
+    let receiver = receiver_within(&recorder, ReceiveConfig::default(), limits);
     let symbols = vec![String::new(), "__name__".into(), "m".into(), "a".into(), "x".repeat(100_000)];
     let samples = vec![v2::Sample { value: 1.0, timestamp: 5, start_timestamp: 0 }];
     let series = v2::TimeSeries { labels_refs: vec![1, 2, 3, 4], samples, ..Default::default() };
@@ -239,7 +259,7 @@ async fn a_batch_counts_as_in_flight_while_it_is_decoded() {
     let (code, _, text) = send(&receiver, post("/api/v1/write", &headers, body(100))).await;
     assert_eq!(code, 429, "{}", String::from_utf8_lossy(&text));
     assert!(String::from_utf8_lossy(&text).contains("max_inflight_requests_size"));
-    assert_eq!(receiver.inflight.used(), 0);
+    assert_eq!(receiver.memory.held(), 0);
     let (code, _, text) = send(&receiver, post("/api/v1/write", &headers, body(10))).await;
     assert_eq!(code, 204, "{}", String::from_utf8_lossy(&text));
 }

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::inflight::Taken;
+use crate::testing::unlimited;
 
 fn decode_bytes(bytes: &[u8]) -> Result<(WriteBatch, WriteOutcome), DecodeError> {
     let tenant = TenantId::default();
     let mut batch = WriteBatch::default();
-    let mut taken = Taken::unlimited();
-    let mut decoder = Decoder::new(&tenant, &mut batch, 64 << 20, &mut taken);
+    let hold = unlimited();
+    let mut decoder = Decoder::new(&tenant, &mut batch, 64 << 20, &hold);
     decode(bytes, &mut decoder)?;
     let refused = decoder.rejections;
     Ok((batch, refused))
@@ -201,7 +201,7 @@ fn exemplars_and_metadata_are_decoded() {
 fn decoded_requests_have_a_memory_limit() {
     let bytes = request(vec![series(&[("__name__", "up")], &[(1, 1.0); 100])]);
     let (tenant, mut batch) = (TenantId::default(), WriteBatch::default());
-    let result = decode(&bytes, &mut Decoder::new(&tenant, &mut batch, 1000, &mut Taken::unlimited()));
+    let result = decode(&bytes, &mut Decoder::new(&tenant, &mut batch, 1000, &unlimited()));
     assert_eq!(result, Err(DecodeError::TooLarge { limit: 1000 }));
 }
 

@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::inflight::Taken;
+use crate::testing::unlimited;
 
 fn decode_bytes(bytes: &[u8], limit: usize) -> Result<(WriteBatch, WriteOutcome), DecodeError> {
     let tenant = TenantId::default();
     let mut batch = WriteBatch::default();
-    let mut taken = Taken::unlimited();
-    let mut decoder = Decoder::new(&tenant, &mut batch, limit, &mut taken);
+    let hold = unlimited();
+    let mut decoder = Decoder::new(&tenant, &mut batch, limit, &hold);
     decode(bytes, &mut decoder)?;
     let refused = decoder.rejections;
     Ok((batch, refused))

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pharos_model::SystemClock;
+use pharos_model::{MemoryAccount, SystemClock};
 
 use super::*;
 use crate::Health;
@@ -44,6 +44,7 @@ async fn a_scraper_scrapes_reloads_and_stops() {
     let scraper = Scraper::create(
         ScraperConfig { scrape: config("/gzip"), ..ScraperConfig::default() },
         recorder.clone(),
+        MemoryAccount::unlimited(),
         crate::Ownership::everything(""),
         Arc::new(SystemClock::new()),
         &prometheus::Registry::new(),
@@ -86,6 +87,7 @@ fn create(yaml: &str, registry: &Registry) -> Result<Arc<Scraper>, ScraperError>
     Scraper::create(
         ScraperConfig { scrape: vec![Arc::new(resolved(yaml))], ..ScraperConfig::default() },
         Arc::new(Recorder::default()),
+        MemoryAccount::unlimited(),
         Ownership::everything(""),
         Arc::new(SystemClock::new()),
         registry,

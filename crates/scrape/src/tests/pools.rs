@@ -64,9 +64,10 @@ impl Fetch for Shares {
         headers: &[(HeaderName, HeaderValue)],
         timeout: Duration,
         limit: u64,
+        hold: &Hold,
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
-        self.0.fetch(url, headers, timeout, limit, body).await
+        self.0.fetch(url, headers, timeout, limit, hold, body).await
     }
 }
 
@@ -147,12 +148,13 @@ impl Fetch for Slow {
         _: &[(HeaderName, HeaderValue)],
         _: Duration,
         _: u64,
+        _: &Hold,
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         tokio::time::sleep(self.0).await;
         let path = url.rsplit('/').next().unwrap_or_default();
         body.extend_from_slice(format!("m 1\n{path} 1\n").as_bytes());
-        Ok(ResponseHead { content_type: TEXT.to_string(), ..ResponseHead::default() })
+        Ok(ResponseHead { content_type: TEXT.to_string() })
     }
 }
 

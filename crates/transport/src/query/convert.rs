@@ -43,6 +43,8 @@ fn kind_of(error: &FragmentError) -> (Kind, Code, u64) {
         FragmentError::Select(SelectError::Cancelled) => (Kind::Cancelled, Code::Cancelled, 0),
         FragmentError::Select(SelectError::Timeout(after)) => (Kind::Timeout, Code::DeadlineExceeded, millis(*after)),
         FragmentError::Select(SelectError::Memory { limit }) => (Kind::Memory, Code::ResourceExhausted, *limit),
+        // The caller learns the reason, not whose limit it was: that of this node says nothing about its own.
+        FragmentError::Select(SelectError::Full(_)) => (Kind::Limit, Code::ResourceExhausted, 0),
         FragmentError::Select(SelectError::Series { limit }) => (Kind::Series, Code::ResourceExhausted, *limit as u64),
         FragmentError::Select(SelectError::Storage(_)) => (Kind::Storage, Code::Internal, 0),
         FragmentError::Select(SelectError::Damaged(_)) => (Kind::Damaged, Code::DataLoss, 0),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pharos_model::fragment::FragmentRow;
 use pharos_model::wire::columns;
-use pharos_model::{Budget, Clock, FragmentAnswer, Labels, SelectError, SeriesBatch};
+use pharos_model::{Budget, Clock, FragmentAnswer, Labels, MemoryAccount, Purpose, SelectError, SeriesBatch};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::RoutesBuilder;
@@ -63,6 +63,8 @@ pub struct QueryServices {
     pub store: Option<Arc<dyn SeriesSource>>,
     /// The clock that budgets measure their time with.
     pub clock: Arc<dyn Clock>,
+    /// What the requests of this node hold.
+    pub memory: Arc<MemoryAccount>,
     /// Limits on each read and on their number.
     pub limits: ReadLimits,
 }
@@ -160,7 +162,8 @@ impl Served {
         let time = if asked.remaining_ms == 0 { Duration::MAX } else { Duration::from_millis(asked.remaining_ms) };
         let memory = if asked.max_bytes == 0 { u64::MAX } else { asked.max_bytes };
         let (time, memory) = (time.min(limits.max_time), memory.min(limits.max_bytes));
-        let budget = Arc::new(Budget::new(self.services.clock.clone(), time, memory));
+        let hold = self.services.memory.open(&scope.tenant, Purpose::Query);
+        let budget = Arc::new(Budget::drawn(self.services.clock.clone(), time, memory, hold));
         Ok(ServedRead { source, scope, view, budget, _turn: turn })
     }
 

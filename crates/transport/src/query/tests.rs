@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pharos_model::fragment::{FragmentForm, FragmentRow, FragmentStats, Note, NoteExtra, PartialSum, Steps};
 use pharos_model::{
-    Budget, Exemplar, Fragment, FragmentAnswer, FragmentError, Histogram, Labels, Matcher, Metadata, MetricType,
-    SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, SystemClock, TenantId, TimeRange,
+    Budget, Exemplar, Fragment, FragmentAnswer, FragmentError, Histogram, Labels, Matcher, MemoryAccount, Metadata,
+    MetricType, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, SystemClock, TenantId, TimeRange,
 };
 use tokio::runtime::Handle;
 use tonic::Status;
@@ -185,6 +185,7 @@ fn remote(fake: &Arc<Fake>, address: &str) -> RemoteSource {
         ingester: Some(fake.clone()),
         store: None,
         clock: Arc::new(SystemClock::new()),
+        memory: MemoryAccount::unlimited(),
         limits: ReadLimits::default(),
     };
     services.add_to(&mut routes);
@@ -488,7 +489,8 @@ async fn a_store_reads_samples_only_when_they_are_fetched() {
     let store = RemoteSource { role: SourceRole::Store, ..far };
     let mut routes = RoutesBuilder::default();
     let (clock, limits) = (Arc::new(SystemClock::new()), ReadLimits::default());
-    QueryServices { ingester: None, store: Some(source), clock, limits }.add_to(&mut routes);
+    QueryServices { ingester: None, store: Some(source), clock, memory: MemoryAccount::unlimited(), limits }
+        .add_to(&mut routes);
     let store = RemoteSource { connect: Arc::new(Only(routes.routes())), ..store };
     let set = store.select(&scope(), &request(0), &budget(u64::MAX)).await.unwrap();
     assert!(!set.has_inline(&(0..1)));

@@ -43,16 +43,21 @@ impl Newest {
     }
 }
 
+/// What a metric takes in memory besides its texts, bytes.
+const METRIC_BYTES: usize = size_of::<client::Metric>();
+
 /// Writes the families of a page.
 pub(super) struct Page {
     format: Format,
     family: Option<client::MetricFamily>,
     out: Vec<u8>,
+    /// The memory of the metrics of the family, roughly.
+    pending: usize,
 }
 
 impl Page {
     pub(super) fn new(format: Format) -> Self {
-        Page { format, family: None, out: Vec::new() }
+        Page { format, family: None, out: Vec::new(), pending: 0 }
     }
 
     /// Adds a sample. Samples of one family follow each other.
@@ -74,8 +79,14 @@ impl Page {
         let metric =
             client::Metric { label: self.labels(labels, external), timestamp_ms: Some(t), ..value_of(kind, value) };
         if let Some(family) = &mut self.family {
+            self.pending += METRIC_BYTES + 2 * metric.encoded_len();
             family.metric.push(metric);
         }
+    }
+
+    /// The memory of the page so far, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.out.len() + self.pending
     }
 
     /// Ends the page.
@@ -86,6 +97,7 @@ impl Page {
 
     fn write(&mut self, next: Option<client::MetricFamily>) {
         let Some(family) = std::mem::replace(&mut self.family, next) else { return };
+        self.pending = 0;
         match self.format.is_protobuf {
             true => self.out.extend_from_slice(&family.encode_length_delimited_to_vec()),
             false => self.out.extend_from_slice(text(&family).as_bytes()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use pharos_head::{Head, HeadConfig};
 use pharos_ingester::{Ingester, IngesterConfig};
-use pharos_model::Clock;
+use pharos_model::{Clock, MemoryAccount};
 use pharos_querier::{ClusterParts, DispatchMetrics, Fanout, StaleReads};
 use pharos_store::{Store, StoreConfig};
 use pharos_transport::SeriesSource;
@@ -20,7 +20,7 @@ use super::{Parts, text};
 use crate::cli;
 use crate::config::Loaded;
 use crate::server::membership::Membership;
-use crate::server::storage;
+use crate::server::{memory, storage};
 
 /// The roles that hold samples, and the way to write to those of the cluster. Each role is none if this node does not have it.
 pub(super) struct Holders {
@@ -53,8 +53,8 @@ impl Holders {
         let ingester = head.map(ingester).transpose().map_err(text)?;
         let has_store = args.roles.has(cli::Role::Store);
         let runtime = Handle::current();
-        let store = has_store
-            .then(|| Store::create(StoreConfig::default(), meta.clone(), objects.clone(), runtime, &parts.registry));
+        let config = StoreConfig { cache_bytes: memory::cache_bytes() };
+        let store = has_store.then(|| Store::create(config, meta.clone(), objects.clone(), runtime, &parts.registry));
         let writes = WritePath::create(membership, ingester.as_ref());
         Ok(Holders { ingester, store: store.transpose().map_err(text)?, writes })
     }
@@ -90,6 +90,7 @@ impl Holders {
     pub(super) fn add_services(
         &self,
         clock: &Arc<dyn Clock>,
+        memory: &Arc<MemoryAccount>,
         limits: ReadLimits,
         routes: &mut RoutesBuilder,
         stopped: &watch::Receiver<bool>,
@@ -99,7 +100,7 @@ impl Holders {
         }
         let ingester = self.ingester.clone().map(|ingester| ingester as Arc<dyn SeriesSource>);
         let store = self.store.clone().map(|store| store as Arc<dyn SeriesSource>);
-        QueryServices { ingester, store, clock: clock.clone(), limits }.add_to(routes);
+        QueryServices { ingester, store, clock: clock.clone(), memory: memory.clone(), limits }.add_to(routes);
     }
 }
 

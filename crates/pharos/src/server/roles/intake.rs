@@ -34,7 +34,8 @@ impl Intake {
         }
         let ingest = writes.ingest.clone();
         let receive = receive_config(args, loaded);
-        let receiver = Receiver::new(receive, ingest.clone(), clock.clone(), registry).map_err(text)?;
+        let receiver =
+            Receiver::new(receive, ingest.clone(), parts.memory.clone(), clock.clone(), registry).map_err(text)?;
         receiver.set_otlp(loaded.otlp.clone());
         let config = ScraperConfig { scrape: loaded.scrape.clone(), ..ScraperConfig::default() };
         let (ownership, clock): (_, Arc<dyn Clock>) = match membership.is_open() {
@@ -44,7 +45,7 @@ impl Intake {
             }
             false => (Ownership::everything(&replica_identity(loaded)), clock.clone()),
         };
-        let agent = Scraper::create(config, ingest, ownership, clock, registry).map_err(text)?;
+        let agent = Scraper::create(config, ingest, parts.memory.clone(), ownership, clock, registry).map_err(text)?;
         Ok(Some(Intake { agent, receiver }))
     }
 }
@@ -66,7 +67,6 @@ fn receive_config(args: &ServerArgs, loaded: &Loaded) -> ReceiveConfig {
         otlp: args.web.enable_otlp_receiver,
         max_body_bytes: limits.max_request_size.0 as usize,
         max_decompressed_bytes: limits.max_decompressed_request_size.0 as usize,
-        max_inflight_bytes: limits.max_inflight_requests_size.0 as usize,
         ..ReceiveConfig::default()
     }
 }

@@ -34,7 +34,6 @@ pub(super) fn api_config(args: &ServerArgs, loaded: &Loaded) -> Result<ApiConfig
         remote_read_concurrency: args.storage.read_concurrent_limit as usize,
         remote_read_frame_bytes: args.storage.read_max_bytes_in_frame as usize,
         max_search_limit: usize::try_from(args.web.max_search_limit).unwrap_or(usize::MAX),
-        max_unsent_bytes: usize::try_from(args.web.max_unsent_bytes.0).unwrap_or(usize::MAX),
     })
 }
 

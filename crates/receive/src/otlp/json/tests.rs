@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::inflight::Inflight;
+use crate::testing::pushes;
 
 fn transcode(json: &str) -> Result<ExportMetricsServiceRequest, ReceiveError> {
-    let mut taken = Taken::none(&Inflight::new(64 << 20));
-    let bytes = to_protobuf(json.as_bytes(), 1 << 20, &mut taken)?;
+    let hold = pushes(64 << 20);
+    let bytes = to_protobuf(json.as_bytes(), 1 << 20, &hold)?;
     Ok(ExportMetricsServiceRequest::decode(&bytes[..]).unwrap())
 }
 
@@ -152,16 +152,16 @@ fn depth_and_size_have_limits() {
     let numbers = format!(r#""histogram":{{"dataPoints":[{{"bucketCounts":[{}0]}}]}}"#, "0,".repeat(200_000));
     let refused = metric(&numbers).unwrap_err();
     assert!(matches!(&refused, ReceiveError::BadRequest(text) if text.contains("1048576 bytes limit")), "{refused:?}");
-    let mut taken = Taken::none(&Inflight::new(100));
-    let overloaded = to_protobuf(br#"{"resourceMetrics":[{}]}"#, 1 << 20, &mut taken);
+    let hold = pushes(100);
+    let overloaded = to_protobuf(br#"{"resourceMetrics":[{}]}"#, 1 << 20, &hold);
     assert!(matches!(overloaded, Err(ReceiveError::Overloaded(_))));
 }
 
 proptest! {
     #[test]
     fn any_json_is_converted_or_rejected(text in r#"(\{|\}|\[|\]|,|:|"resourceMetrics"|"scopeMetrics"|"metrics"|"gauge"|"dataPoints"|"asInt"|"1"|2|null|true){0,40}"#) {
-        let mut taken = Taken::none(&Inflight::new(64 << 20));
-        if let Ok(bytes) = to_protobuf(text.as_bytes(), 1 << 20, &mut taken) {
+        let hold = pushes(64 << 20);
+        if let Ok(bytes) = to_protobuf(text.as_bytes(), 1 << 20, &hold) {
             prop_assert!(ExportMetricsServiceRequest::decode(&bytes[..]).is_ok());
         }
     }

@@ -13,7 +13,7 @@ use pharos_cluster::state::Settings;
 use pharos_cluster::{ClusterState, Command, Member, MemberState, Role, View};
 use pharos_discovery::DiscoveredTargets;
 use pharos_http_client::{HttpError, ResponseHead};
-use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
+use pharos_model::{Clock, Hold, MemoryAccount, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
 use pharos_transport::Ingest;
 
 use super::super::*;
@@ -103,12 +103,13 @@ impl Fetch for World {
         _: &[(HeaderName, HeaderValue)],
         _: Duration,
         _: u64,
+        _: &Hold,
         body: &mut Vec<u8>,
     ) -> Result<ResponseHead, HttpError> {
         self.pause(60).await;
         let shrunk = self.shrunk.lock().iter().any(|target| url.contains(target.as_str()));
         body.extend_from_slice(if shrunk { b"m 1\n" } else { b"m 1\nv 1\n" });
-        Ok(ResponseHead { content_type: "text/plain; version=0.0.4".into(), ..ResponseHead::default() })
+        Ok(ResponseHead { content_type: "text/plain; version=0.0.4".into() })
     }
 }
 
@@ -211,7 +212,14 @@ impl Sim {
         let (seen, heard, stepped) = (views.subscribe(), contact.subscribe(), steps.subscribe());
         let ownership = Ownership::from_parts(&id, seen, heard, clock.clone(), stepped, peers);
         let metrics = ScrapeMetrics::new(&prometheus::Registry::new()).unwrap();
-        let shared = Shared::new(self.world.clone(), clock.clone(), TenantId::default(), metrics, ownership);
+        let shared = Shared::new(
+            self.world.clone(),
+            clock.clone(),
+            TenantId::default(),
+            MemoryAccount::unlimited(),
+            metrics,
+            ownership,
+        );
         let (world, beats, seen) = (self.world.clone(), contact.clone(), views.subscribe());
         tokio::spawn(async move {
             world.pause(MAX_DELAY_MS / 2).await;
