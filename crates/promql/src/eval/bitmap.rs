@@ -13,6 +13,11 @@ impl Bitmap {
         Bitmap { words: vec![0; len.div_ceil(64)], len }
     }
 
+    /// The memory of the steps of a set over `len` steps, bytes.
+    pub(crate) fn bytes_over(len: usize) -> usize {
+        len.div_ceil(64) * 8
+    }
+
     /// Replaces the steps of the set. The words have a bit for each step; bits past the end of the set are dropped, and missing
     /// words are empty.
     pub(crate) fn copy_words(&mut self, words: &[u64]) {

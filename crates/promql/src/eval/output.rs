@@ -12,7 +12,7 @@ use super::cancellation::{self, CancellationCheck};
 use super::counts::Counts;
 use super::extension::Extension;
 use super::row::{Grid, Row};
-use super::shared::{Reservation, Shared};
+use super::shared::{Reservation, Shared, entry_bytes};
 pub(super) use super::value::MatrixSeries;
 use super::value::{SampleValue, Value, VectorSample};
 use super::vector_matching::without_metadata;
@@ -41,25 +41,26 @@ pub(crate) fn run_in(
     let by_step = options.samples_per_step;
     let grid = whole(ranges);
     let joined = if ranges.len() > 1 { step_ranges::evaluate(shared, plan, ranges, by_step)? } else { None };
-    let (value, notes, counts) = match joined {
-        Some(joined) => (Value::Matrix(joined.series), joined.notes, joined.counts),
+    let (value, held, notes, counts) = match joined {
+        Some(joined) => (Value::Matrix(joined.series), joined.held, joined.notes, joined.counts),
         None => {
             shared.restart();
             let ev = Eval::new(shared, None, Counts::new(by_step, grid.len));
-            let value = if times.step == 0 { instant(&ev, plan, grid)? } else { range(&ev, plan, grid)? };
-            (value, ev.take_notes(), ev.take_counts())
+            let (value, held) = if times.step == 0 { instant(&ev, plan, grid)? } else { range(&ev, plan, grid)? };
+            (value, held, ev.take_notes(), ev.take_counts())
         }
     };
     shared.check()?;
     let mut stats = shared.stats();
     let started = shared.clock.monotonic();
     let value = sorted(shared, value)?;
+    let memory = held.keep();
     stats.timings.result_sort = shared.clock.monotonic().saturating_sub(started);
     stats.queryable_samples = counts.total;
     stats.queryable_samples_per_step =
         counts.steps.into_iter().enumerate().map(|(step, n)| (grid.time(step), n)).collect();
     let (warnings, infos) = notes.render(&options.text);
-    Ok(QueryOutput { value, warnings, infos, stats, plan: None })
+    Ok(QueryOutput { value, warnings, infos, stats, plan: None, memory })
 }
 
 /// How the value of a fragment is computed.
@@ -173,33 +174,39 @@ fn whole(ranges: &[Grid]) -> Grid {
     ranges.first().map_or(Grid::single(0), |first| Grid { len, ..*first })
 }
 
-fn instant(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
+/// A value, and the memory that it holds.
+type Held<'s, 'q, T> = (T, Reservation<'s, 'q>);
+
+fn instant<'s, 'q>(ev: &Eval<'s, 'q>, plan: &Node, grid: Grid) -> Outcome<Held<'s, 'q, Value>> {
     let t = grid.start;
     match (plan.kind(), plan) {
-        (Kind::Text, Node::Text(text)) => Ok(Value::String(t, text.clone())),
-        (Kind::Scalar, _) => Ok(Value::Scalar(t, ev.scalar(plan, grid)?.first().copied().unwrap_or(f64::NAN))),
+        (Kind::Text, Node::Text(text)) => Ok((Value::String(t, text.clone()), ev.reserve())),
+        (Kind::Scalar, _) => {
+            let value = ev.scalar(plan, grid)?.first().copied().unwrap_or(f64::NAN);
+            Ok((Value::Scalar(t, value), ev.reserve()))
+        }
         (Kind::Vector, _) => vector(ev, plan, grid),
         (_, Node::Matrix(matrix)) => raw(ev, matrix, grid),
         (_, Node::Subquery(subquery)) => {
             let inner = range_call::subquery_grid(ev, subquery, grid)?;
-            let (series, count) = ev.counting_apart(|| matrix(ev, &subquery.expr, inner))?;
+            let ((series, held), count) = ev.counting_apart(|| matrix(ev, &subquery.expr, inner))?;
             ev.counted_everywhere(count, 1);
-            Ok(Value::Matrix(series))
+            Ok((Value::Matrix(series), held))
         }
         _ => Err(QueryError::Execution("the expression has no value".into())),
     }
 }
 
-fn range(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
+fn range<'s, 'q>(ev: &Eval<'s, 'q>, plan: &Node, grid: Grid) -> Outcome<Held<'s, 'q, Value>> {
     if plan.kind() != Kind::Scalar {
-        return matrix(ev, plan, grid).map(Value::Matrix);
+        return matrix(ev, plan, grid).map(|(series, held)| (Value::Matrix(series), held));
     }
     let values = ev.scalar(plan, grid)?;
     let mut reservation = ev.reserve();
     reservation.grow(16 * values.len(), values.len())?;
     let floats: Vec<_> = values.into_iter().enumerate().map(|(step, v)| (grid.time(step), v)).collect();
     let series = MatrixSeries { labels: Labels::empty(), floats, histograms: Vec::new() };
-    Ok(Value::Matrix(if series.is_empty() { Vec::new() } else { vec![series] }))
+    Ok((Value::Matrix(if series.is_empty() { Vec::new() } else { vec![series] }), reservation))
 }
 
 /// The labels of a row as the result shows them.
@@ -207,8 +214,8 @@ fn labels(row: &Row) -> Labels {
     if row.drop_name { without_metadata(&row.labels) } else { row.labels.clone() }
 }
 
-fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
-    let gather = |ev: &Eval<'_, '_>| {
+fn vector<'s, 'q>(ev: &Eval<'s, 'q>, plan: &Node, grid: Grid) -> Outcome<Held<'s, 'q, Value>> {
+    let gather = |ev: &Eval<'s, 'q>| {
         let mut samples = Vec::new();
         let mut reservation = ev.reserve();
         ev.vector(plan, grid, &mut |row| {
@@ -217,17 +224,31 @@ fn vector(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Value> {
                 None if row.present.get(0) => SampleValue::Float(row.values[0]),
                 None => return Ok(()),
             };
-            reservation.grow(size_of::<VectorSample>() + row.labels.as_bytes().len(), 1)?;
-            samples.push(VectorSample { labels: labels(row), t: grid.start, value });
-            Ok(())
+            reservation.grow(row.labels.as_bytes().len() + LABELS_OVERHEAD, 1)?;
+            reservation.push(&mut samples, VectorSample { labels: labels(row), t: grid.start, value })
         })?;
-        Ok(samples)
+        Ok((samples, reservation))
     };
-    let samples: Vec<VectorSample> = match parallel::divide(ev, plan, grid)? {
-        Some(parts) => parallel::each_partition(ev, parts, gather)?.into_iter().flatten().collect(),
+    let (samples, held) = match parallel::divide(ev, plan, grid)? {
+        Some(parts) => together(ev, parallel::each_partition(ev, parts, gather)?)?,
         None => gather(ev)?,
     };
-    distinct(ev.shared, samples).map(Value::Vector)
+    Ok((Value::Vector(distinct(ev.shared, samples)?), held))
+}
+
+/// What labels take besides their bytes.
+const LABELS_OVERHEAD: usize = 2 * size_of::<usize>();
+
+/// Joins what threads have gathered.
+fn together<'s, 'q, T>(ev: &Eval<'s, 'q>, parts: Vec<Held<'s, 'q, Vec<T>>>) -> Outcome<Held<'s, 'q, Vec<T>>> {
+    let (mut joined, mut held) = (Vec::new(), ev.reserve());
+    held.make_room(&mut joined, parts.iter().map(|(part, _)| part.len()).sum())?;
+    for (mut part, mut of_part) in parts {
+        joined.append(&mut part);
+        of_part.shrink(part.capacity() * size_of::<T>());
+        held.absorb(of_part);
+    }
+    Ok((joined, held))
 }
 
 /// Checks that no two samples have the same labels. Of a float and a histogram with the same labels, the histogram remains.
@@ -236,6 +257,8 @@ fn distinct(shared: &Shared<'_>, samples: Vec<VectorSample>) -> Outcome<Vec<Vect
         return Ok(samples);
     }
     let is_hist = |sample: &VectorSample| matches!(sample.value, SampleValue::Histogram(_));
+    let mut reservation = shared.reserve_for(None);
+    reservation.grow((entry_bytes::<Labels, (usize, bool)>() + size_of::<VectorSample>()) * samples.len(), 0)?;
     // By labels: the position of the sample, and whether there was one of the other kind as well.
     let mut seen: HashMap<Labels, (usize, bool)> = HashMap::with_capacity(samples.len());
     let mut out: Vec<VectorSample> = Vec::with_capacity(samples.len());
@@ -261,13 +284,13 @@ fn distinct(shared: &Shared<'_>, samples: Vec<VectorSample>) -> Outcome<Vec<Vect
 pub(super) type Matrix = Vec<MatrixSeries>;
 
 /// Bytes of a sample in a result.
-pub(super) const SAMPLE_BYTES: usize = 16;
+const SAMPLE_BYTES: usize = 16;
 
 /// Evaluates a vector over a grid.
-pub(super) fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Matrix> {
+pub(super) fn matrix<'s, 'q>(ev: &Eval<'s, 'q>, plan: &Node, grid: Grid) -> Outcome<Held<'s, 'q, Matrix>> {
     let mut column = ev.reserve();
     column.grow(64 * grid.len, 0)?;
-    let gather = |ev: &Eval<'_, '_>| {
+    let gather = |ev: &Eval<'s, 'q>| {
         let mut series = Vec::new();
         let mut reservation = ev.reserve();
         ev.vector(plan, grid, &mut |row| {
@@ -276,13 +299,12 @@ pub(super) fn matrix(ev: &Eval<'_, '_>, plan: &Node, grid: Grid) -> Outcome<Matr
             }
             Ok(())
         })?;
-        Ok(series)
+        Ok((series, reservation))
     };
-    let series = match parallel::divide(ev, plan, grid)? {
-        Some(parts) => parallel::each_partition(ev, parts, gather)?.into_iter().flatten().collect(),
-        None => gather(ev)?,
-    };
-    Ok(series)
+    match parallel::divide(ev, plan, grid)? {
+        Some(parts) => together(ev, parallel::each_partition(ev, parts, gather)?),
+        None => gather(ev),
+    }
 }
 
 /// Sorts the series of a matrix.
@@ -296,15 +318,15 @@ fn sorted(shared: &Shared<'_>, value: Value) -> Outcome<Value> {
 /// Appends a row to a matrix.
 fn take(row: &mut Row, grid: Grid, reservation: &mut Reservation<'_, '_>, out: &mut Vec<MatrixSeries>) -> Outcome {
     let samples = row.samples();
-    reservation.grow(SAMPLE_BYTES * samples + row.labels.as_bytes().len() + size_of::<MatrixSeries>(), samples)?;
-    let floats = if row.present.is_full() {
-        row.values.iter().enumerate().map(|(step, v)| (grid.time(step), *v)).collect()
+    reservation.grow(SAMPLE_BYTES * samples + row.labels.as_bytes().len() + LABELS_OVERHEAD, samples)?;
+    let mut floats = Vec::with_capacity(row.present.count());
+    if row.present.is_full() {
+        floats.extend(row.values.iter().enumerate().map(|(step, v)| (grid.time(step), *v)));
     } else {
-        row.present.iter().map(|step| (grid.time(step), row.values[step])).collect()
-    };
+        floats.extend(row.present.iter().map(|step| (grid.time(step), row.values[step])));
+    }
     let histograms = row.hists.drain(..).map(|(step, h)| (grid.time(step as usize), h)).collect();
-    out.push(MatrixSeries { labels: labels(row), floats, histograms });
-    Ok(())
+    reservation.push(out, MatrixSeries { labels: labels(row), floats, histograms })
 }
 
 /// Sorts series and merges those with equal labels. Fails when two of them have a sample at the same time.
@@ -344,7 +366,7 @@ fn follows<T>(a: &[(i64, T)], b: &[(i64, T)]) -> bool {
 }
 
 /// The stored samples of a range vector selector.
-fn raw(ev: &Eval<'_, '_>, matrix: &RangeSelector, grid: Grid) -> Outcome<Value> {
+fn raw<'s, 'q>(ev: &Eval<'s, 'q>, matrix: &RangeSelector, grid: Grid) -> Outcome<Held<'s, 'q, Value>> {
     let s = &matrix.selector;
     let extension = Extension::of(s);
     let frame = super::window::Frame { grid, time: s.time, range: matrix.range };
@@ -369,13 +391,13 @@ fn raw(ev: &Eval<'_, '_>, matrix: &RangeSelector, grid: Grid) -> Outcome<Value> 
         let weights = histograms.iter().map(|(_, h): &(i64, Arc<Histogram>)| counts::weight(h)).sum::<u64>();
         counts.add_at(0, floats.len() as u64 + weights);
         reservation.grow(16 * samples, samples)?;
-        if samples > 0 {
-            out.push(MatrixSeries { labels: labels.clone(), floats, histograms });
+        match samples {
+            0 => Ok(()),
+            _ => reservation.push(&mut out, MatrixSeries { labels: labels.clone(), floats, histograms }),
         }
-        Ok(())
     })?;
     ev.counted(counts);
-    Ok(Value::Matrix(out))
+    Ok((Value::Matrix(out), reservation))
 }
 
 #[cfg(test)]

@@ -76,10 +76,10 @@ pub(crate) fn divide(ev: &Eval<'_, '_>, node: &Node, grid: Grid) -> Outcome<Opti
 
 /// Runs `work` for each partition, on a thread of its own if there are several. The results, and the annotations that `ev`
 /// receives, are in the order of the partitions.
-pub(crate) fn each_partition<T: Send>(
-    ev: &Eval<'_, '_>,
+pub(crate) fn each_partition<'s, 'q, T: Send>(
+    ev: &Eval<'s, 'q>,
     partitions: Vec<Partition>,
-    work: impl Fn(&Eval<'_, '_>) -> Outcome<T> + Sync,
+    work: impl Fn(&Eval<'s, 'q>) -> Outcome<T> + Sync,
 ) -> Outcome<Vec<T>> {
     let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
     let run = |partition: Partition| {

@@ -114,6 +114,11 @@ impl Row {
         FragmentRow { labels, first, rank, present: present.into_words(), values, hists, sum: None }
     }
 
+    /// The memory of a row of floats over `len` steps, bytes.
+    pub(crate) fn bytes_over(len: usize) -> usize {
+        size_of::<Self>() + 8 * len + Bitmap::bytes_over(len)
+    }
+
     /// The memory that the row holds, bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()

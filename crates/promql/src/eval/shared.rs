@@ -10,6 +10,7 @@ use super::track::{Slot, Tracker};
 use crate::error::QueryError;
 use crate::fragment::FragmentValue;
 use crate::options::EngineOptions;
+use crate::output::ResultMemory;
 use crate::plan::Selector;
 use crate::querier::Querier;
 use crate::stats::QueryStats;
@@ -211,6 +212,13 @@ impl<'q> Shared<'q> {
     }
 }
 
+/// The memory of an entry of a hash map, bytes, at the worst moment: the table has just doubled, and the smaller one is still there.
+pub(crate) fn entry_bytes<K, V>() -> usize {
+    let slot = size_of::<(K, V)>() + 1;
+    // A table is filled to seven eighths.
+    slot * 3 * 8 / 7
+}
+
 /// Memory and samples that are taken from a query's limits until it is dropped.
 pub(crate) struct Reservation<'s, 'q> {
     shared: &'s Shared<'q>,
@@ -242,6 +250,64 @@ impl Reservation<'_, '_> {
             return Err(QueryError::TooManySamples);
         }
         Ok(())
+    }
+
+    /// Gives back a part.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        self.shared.budget.give_back(bytes as u64);
+        if let Some(operator) = self.operator {
+            operator.give_back(bytes as u64);
+        }
+        self.bytes -= bytes as u64;
+    }
+
+    /// Adds an item to a vector whose memory is this reservation's.
+    pub(crate) fn push<T>(&mut self, vec: &mut Vec<T>, item: T) -> Result<(), QueryError> {
+        self.make_room(vec, vec.len() + 1)?;
+        vec.push(item);
+        Ok(())
+    }
+
+    /// Resizes a vector whose memory is this reservation's.
+    pub(crate) fn resize<T: Clone>(&mut self, vec: &mut Vec<T>, len: usize, value: T) -> Result<(), QueryError> {
+        self.make_room(vec, len)?;
+        vec.resize(len, value);
+        Ok(())
+    }
+
+    /// Takes the memory of the larger vector before there are both for a moment, and gives that of the smaller one back.
+    pub(crate) fn make_room<T>(&mut self, vec: &mut Vec<T>, len: usize) -> Result<(), QueryError> {
+        let before = vec.capacity();
+        if len > before {
+            let capacity = len.max(before + before / 2).max(4);
+            self.grow(capacity * size_of::<T>(), 0)?;
+            vec.reserve_exact(capacity - vec.len());
+            self.shrink(before * size_of::<T>());
+        }
+        Ok(())
+    }
+
+    /// Takes over what another reservation has taken.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        for (operator, is_given) in [(other.operator, false), (self.operator, true)] {
+            match operator {
+                Some(operator) if is_given => operator.take(other.bytes),
+                Some(operator) => operator.give_back(other.bytes),
+                None => {}
+            }
+        }
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.samples += std::mem::take(&mut other.samples);
+    }
+
+    /// Hands over what was taken to the result of the query.
+    pub(crate) fn keep(mut self) -> ResultMemory {
+        if let Some(operator) = self.operator {
+            operator.give_back(self.bytes);
+        }
+        self.shared.held.fetch_sub(self.samples, Ordering::Relaxed);
+        self.samples = 0;
+        ResultMemory::of(self.shared.budget.clone(), std::mem::take(&mut self.bytes))
     }
 
     /// Changes the reservation to exactly this much.

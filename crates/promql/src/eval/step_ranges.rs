@@ -10,6 +10,7 @@ use pharos_model::fragment::Steps;
 
 use super::output::{self, Matrix};
 use super::row::Grid;
+use super::shared::Reservation;
 use super::{Eval, Outcome, Shared, may_divide};
 use crate::annotations::Annotations;
 use crate::error::QueryError;
@@ -115,31 +116,33 @@ fn has_fixed_parameter(aggregate: &Aggregate) -> bool {
 }
 
 /// The joined results of step ranges.
-pub(crate) struct Joined {
+pub(crate) struct Joined<'s, 'q> {
     pub(crate) series: Matrix,
+    /// The memory of the series.
+    pub(crate) held: Reservation<'s, 'q>,
     pub(crate) notes: Annotations,
     /// Samples looked at.
     pub(crate) counts: Counts,
 }
 
 /// Evaluates a vector range by range. Returns `None` when the exact result can only be told from the whole range.
-pub(crate) fn evaluate(
-    shared: &Shared<'_>,
+pub(crate) fn evaluate<'s, 'q>(
+    shared: &'s Shared<'q>,
     plan: &Node,
     ranges: &[Grid],
     samples_per_step: bool,
-) -> Outcome<Option<Joined>> {
-    let mut found = Joined { series: Vec::new(), notes: Annotations::default(), counts: Counts::default() };
-    let mut reservation = shared.reserve_for(None);
+) -> Outcome<Option<Joined<'s, 'q>>> {
+    let held = shared.reserve_for(None);
+    let mut found = Joined { series: Vec::new(), held, notes: Annotations::default(), counts: Counts::default() };
     for range in ranges {
         let ev = Eval::new(shared, None, Counts::new(samples_per_step, range.len));
-        let series = match output::matrix(&ev, plan, *range) {
+        let (series, of_range) = match output::matrix(&ev, plan, *range) {
             Err(QueryError::Execution(_)) => return Ok(None),
             outcome => outcome?,
         };
-        let samples = |s: &output::MatrixSeries| s.floats.len() + s.histograms.len();
-        let held: usize = series.iter().map(samples).sum();
-        reservation.grow(output::SAMPLE_BYTES * held + size_of::<output::MatrixSeries>() * series.len(), held)?;
+        found.held.absorb(of_range);
+        let len = found.series.len() + series.len();
+        found.held.make_room(&mut found.series, len)?;
         found.series.extend(series);
         found.counts.append(ev.take_counts());
         if !found.notes.merge(ev.take_notes()) {

@@ -82,11 +82,11 @@ impl<'s, 'q> Columns<'s, 'q> {
         let t = &mut self.totals;
         let (group, new) = t.groups.of(&row.labels, row.drop_name);
         if new {
-            self.reservation.grow(t.groups.bytes_of(group) + 20 * t.steps, t.steps)?;
-            let cells = t.groups.len() * t.steps;
-            t.count.resize(cells, 0);
-            t.main.resize(cells, t.initial());
-            t.side.resize(cells, 0.0);
+            self.reservation.grow(t.groups.bytes_of(group), t.steps)?;
+            let (cells, initial) = (t.groups.len() * t.steps, t.initial());
+            self.reservation.resize(&mut t.count, cells, 0)?;
+            self.reservation.resize(&mut t.main, cells, initial)?;
+            self.reservation.resize(&mut t.side, cells, 0.0)?;
         }
         let first = group * t.steps;
         if let Some(bounds) = &mut t.bounds {
@@ -260,10 +260,16 @@ impl Totals {
         Ok(rows)
     }
 
+    /// The memory of the groups and of their cells, bytes.
+    fn bytes(&self) -> usize {
+        let cells = 4 * self.count.capacity() + 8 * (self.main.capacity() + self.side.capacity());
+        cells + (0..self.groups.len()).map(|group| self.groups.bytes_of(group)).sum::<usize>()
+    }
+
     /// Passes the groups to `sink`.
     pub(super) fn emit(mut self, ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sink: Sink<'_>) -> Outcome {
         let mut reservation = ev.reserve();
-        reservation.grow(20 * self.count.len(), self.count.len())?;
+        reservation.grow(self.bytes(), self.count.len())?;
         ev.note(|n| n.absorb(self.hists.take_notes()));
         let mut check = CancellationCheck::default();
         for group in 0..self.groups.len() {

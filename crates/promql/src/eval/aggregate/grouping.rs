@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 use pharos_model::{Labels, METRIC_NAME};
 
+use crate::eval::shared::entry_bytes;
 use crate::eval::vector_matching::{LabelFilter, RawLabels};
 
 /// Groups, in the order of their first series.
@@ -64,9 +65,10 @@ impl Groups {
         (group, true)
     }
 
-    /// The memory that a group takes, bytes.
+    /// The memory that a group takes, bytes, where lists that grow are copied.
     pub(crate) fn bytes_of(&self, group: usize) -> usize {
-        2 * self.labels[group].as_bytes().len() + 116
+        let lists = 2 * size_of::<Labels>() + size_of::<u32>() + size_of::<bool>();
+        2 * self.labels[group].as_bytes().len() + 2 * size_of::<usize>() + entry_bytes::<Box<[u8]>, usize>() + 3 * lists
     }
 }
 

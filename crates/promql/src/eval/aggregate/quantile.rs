@@ -20,16 +20,21 @@ pub(super) fn evaluate(ev: &Eval<'_, '_>, aggregate: &Aggregate, grid: Grid, sin
     ev.stream(&aggregate.expr, grid, &mut |row| {
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {
-            reservation.grow(groups.bytes_of(group) + grid.len * size_of::<Vec<f64>>(), 0)?;
-            cells.resize(groups.len() * grid.len, Vec::new());
+            reservation.grow(groups.bytes_of(group), 0)?;
+            reservation.resize(&mut cells, groups.len() * grid.len, Vec::new())?;
         }
         if !row.hists.is_empty() {
             note_ignored(ev, "quantile", aggregate.expr_pos);
         }
-        let floats = row.present.count();
-        reservation.grow(16 * floats, floats)?;
-        row.present.iter().for_each(|step| cells[group * grid.len + step].push(row.values[step]));
-        Ok(())
+        let (mut grown, mut added) = (0, 0);
+        for step in row.present.iter() {
+            let cell = &mut cells[group * grid.len + step];
+            let room = cell.capacity();
+            cell.push(row.values[step]);
+            grown += cell.capacity() - room;
+            added += 1;
+        }
+        reservation.grow(size_of::<f64>() * grown, added)
     })?;
     note_parameter(ev, &q, aggregate.param_pos);
     let mut check = CancellationCheck::default();

@@ -66,8 +66,8 @@ fn limitk(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], grid: Grid, sin
     ev.stream(&aggregate.expr, grid, &mut |row| {
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {
-            reservation.grow(groups.bytes_of(group) + 8 * grid.len, 0)?;
-            taken.resize(groups.len() * grid.len, 0);
+            reservation.grow(groups.bytes_of(group), 0)?;
+            reservation.resize(&mut taken, groups.len() * grid.len, 0)?;
         }
         let mut chosen = row.occupied();
         for step in row.occupied().iter() {
@@ -137,21 +137,23 @@ fn extremes(ev: &Eval<'_, '_>, aggregate: &Aggregate, k: &[usize], top: bool, gr
         // An ignored series counts, too, for the order of the groups.
         let (group, new) = groups.of(&row.labels, row.drop_name);
         if new {
-            reservation.grow(groups.bytes_of(group) + grid.len * size_of::<Heap>(), 0)?;
+            reservation.grow(groups.bytes_of(group), 0)?;
+            reservation.make_room(&mut heaps, groups.len() * grid.len)?;
             heaps.resize_with(groups.len() * grid.len, Heap::default);
         }
         let series = candidates.labels.len();
         let mut chosen = false;
-        let mut grown = 0;
+        let (mut grown, mut added) = (0, 0);
         for step in row.present.iter() {
             let heap = &mut heaps[group * grid.len + step];
-            let before = heap.entries.len();
+            let (room, before) = (heap.entries.capacity(), heap.entries.len());
             chosen |= heap.offer(row.values[step], series, k[step], top);
-            grown += heap.entries.len() - before;
+            grown += heap.entries.capacity() - room;
+            added += heap.entries.len() - before;
         }
         if chosen {
-            reservation.grow(row.labels.as_bytes().len() + 32 + 16 * grown, grown)?;
-            candidates.labels.push((row.labels.clone(), row.drop_name));
+            reservation.grow(row.labels.as_bytes().len() + size_of::<Entry>() * grown, added)?;
+            reservation.push(&mut candidates.labels, (row.labels.clone(), row.drop_name))?;
         }
         Ok(())
     })?;
@@ -182,7 +184,9 @@ fn emit_group(
     grid: Grid,
     sink: Sink<'_>,
 ) -> Outcome {
+    let mut reservation = ev.reserve();
     let mut chosen: Vec<(usize, u32, f64)> = Vec::new();
+    reservation.make_room(&mut chosen, heaps.iter().map(|heap| heap.entries.len()).sum())?;
     let mut check = CancellationCheck::default();
     for (step, heap) in heaps.iter_mut().enumerate() {
         let mut entries = std::mem::take(&mut heap.entries);
@@ -214,8 +218,11 @@ fn emit_group(
 /// series remain.
 #[derive(Default)]
 struct Heap {
-    entries: Vec<(f64, usize)>,
+    entries: Vec<Entry>,
 }
+
+/// A value and its series.
+type Entry = (f64, usize);
 
 impl Heap {
     fn order(a: f64, b: f64) -> std::cmp::Ordering {
@@ -231,6 +238,11 @@ impl Heap {
     #[inline]
     fn offer(&mut self, value: f64, series: usize, k: usize, top: bool) -> bool {
         if self.entries.len() < k {
+            if self.entries.len() == self.entries.capacity() {
+                // No more than `k` are ever needed.
+                let more = self.entries.len().max(1).min(k - self.entries.len());
+                self.entries.reserve_exact(more);
+            }
             self.entries.push((value, series));
             self.up(top);
             return true;

@@ -1,6 +1,7 @@
 //! Operators between vectors. The "one" side is held in memory, by match group; the "many" side flows past it.
 
 use std::collections::HashMap as LabelMap;
+use std::collections::hash_map::Entry;
 
 use hashbrown::HashMap;
 use pharos_model::labels::LabelsIter;
@@ -12,6 +13,7 @@ use crate::error::{QueryError, same_labels};
 use crate::eval::bitmap::Bitmap;
 use crate::eval::cancellation::CancellationCheck;
 use crate::eval::row::{Grid, Row};
+use crate::eval::shared::{Reservation, entry_bytes};
 use crate::eval::vector_matching::{LabelFilter, RawLabels, without_metadata};
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::Binary;
@@ -73,7 +75,9 @@ struct Group {
     matched: Bitmap,
 }
 
-struct Join<'a> {
+struct Join<'a, 's, 'q> {
+    /// The memory of everything below but the series of the "one" side.
+    held: Reservation<'s, 'q>,
     binary: &'a Binary,
     /// Whether the "one" side is the left one.
     swapped: bool,
@@ -104,9 +108,10 @@ struct Join<'a> {
     check: CancellationCheck,
 }
 
-impl<'a> Join<'a> {
-    fn new(ev: &Eval<'_, '_>, binary: &'a Binary, one: &'a [Row], swapped: bool, grid: Grid) -> Outcome<Self> {
+impl<'a, 's, 'q> Join<'a, 's, 'q> {
+    fn new(ev: &Eval<'s, 'q>, binary: &'a Binary, one: &'a [Row], swapped: bool, grid: Grid) -> Outcome<Self> {
         let mut join = Join {
+            held: ev.reserve(),
             binary,
             swapped,
             grid,
@@ -126,9 +131,10 @@ impl<'a> Join<'a> {
             out: Row::default(),
             check: CancellationCheck::default(),
         };
+        join.held.grow(Row::bytes_over(grid.len), 0)?;
         for (at, row) in one.iter().enumerate() {
             join.check.row(ev, grid.len)?;
-            join.build(at, row);
+            join.build(at, row)?;
         }
         Ok(join)
     }
@@ -139,27 +145,32 @@ impl<'a> Join<'a> {
         self.index.get(&self.key[..]).copied()
     }
 
-    fn add_group(&mut self, rows: Vec<usize>) -> usize {
+    fn add_group(&mut self) -> Outcome<usize> {
         let group = self.groups.len();
+        self.held
+            .grow(entry_bytes::<Box<[u8]>, usize>() + self.key.len() + 2 * Bitmap::bytes_over(self.grid.len), 0)?;
         self.index.insert(self.key.as_slice().into(), group);
         let steps = Bitmap::new(self.grid.len);
-        self.groups.push(Group { rows, occupied: steps.clone(), matched: steps });
-        group
+        self.held.push(&mut self.groups, Group { rows: Vec::new(), occupied: steps.clone(), matched: steps })?;
+        Ok(group)
     }
 
     /// Adds a series of the "one" side.
-    fn build(&mut self, at: usize, row: &Row) {
-        let group = self.find(&row.labels).unwrap_or_else(|| self.add_group(Vec::new()));
+    fn build(&mut self, at: usize, row: &Row) -> Outcome {
+        let group = match self.find(&row.labels) {
+            Some(group) => group,
+            None => self.add_group()?,
+        };
         let steps = row.occupied();
         let known = &mut self.groups[group];
         if known.occupied.intersects(&steps) {
-            self.duplicates.resize(self.grid.len, None);
+            self.held.resize(&mut self.duplicates, self.grid.len, None)?;
             for step in steps.iter().filter(|step| known.occupied.get(*step)) {
                 self.duplicates[step].get_or_insert((at, group));
             }
         }
         known.occupied.unite(&steps);
-        known.rows.push(at);
+        self.held.push(&mut known.rows, at)
     }
 
     /// Fails when a match was not unique. As in Prometheus, the first step with an error determines which.
@@ -216,7 +227,7 @@ impl<'a> Join<'a> {
         let Some(value) = self.binary.matching.fill_right.filter(|_| !rest.is_empty()) else { return Ok(()) };
         let group = match found {
             Some(group) => group,
-            None => self.add_group(Vec::new()),
+            None => self.add_group()?,
         };
         let other = self.filler(&row.labels, value, &rest);
         self.combine(group, row, &other, rest, sink)
@@ -261,8 +272,8 @@ impl<'a> Join<'a> {
         } else {
             self.samples(l, r, &mut steps, &mut out);
         }
-        self.detect_clash(group, &many.labels, &out);
-        self.detect_ambiguity(group, labels, &steps);
+        self.detect_clash(group, &many.labels, &out)?;
+        self.detect_ambiguity(group, labels, &steps)?;
         // A query that fails anyway needs no more results, only the first of its errors.
         let useless = out.is_empty() || self.ambiguous.is_some() || self.above.is_some();
         let mut passed_on = if useless { Ok(()) } else { sink(&mut out) };
@@ -321,9 +332,9 @@ impl<'a> Join<'a> {
 
     /// Detects two groups with the same result at a step. That is possible if dropped labels take part in the match. For an
     /// instant query, the end of the query checks this.
-    fn detect_clash(&mut self, group: usize, many: &Labels, out: &Row) {
+    fn detect_clash(&mut self, group: usize, many: &Labels, out: &Row) -> Outcome {
         if self.grid.instant || !(self.may_clash || has_metadata(many)) {
-            return;
+            return Ok(());
         }
         let steps = out.occupied();
         match self.claimed.get_mut(&out.labels) {
@@ -334,17 +345,29 @@ impl<'a> Join<'a> {
                 }
                 before.unite(&steps);
             }
-            None => drop(self.claimed.insert(out.labels.clone(), (group, steps))),
+            None => {
+                let entry = entry_bytes::<Labels, (usize, Bitmap)>();
+                self.held.grow(entry + out.labels.as_bytes().len() + Bitmap::bytes_over(self.grid.len), 0)?;
+                self.claimed.insert(out.labels.clone(), (group, steps));
+            }
         }
+        Ok(())
     }
 
     /// Detects two matches of a group with the same result at a step.
-    fn detect_ambiguity(&mut self, group: usize, labels: Labels, steps: &Bitmap) {
+    fn detect_ambiguity(&mut self, group: usize, labels: Labels, steps: &Bitmap) -> Outcome {
         let matched = &mut self.groups[group].matched;
         let taken = if self.binary.matching.card == Cardinality::OneToOne {
             &mut *matched
         } else {
-            self.results.entry((group, labels)).or_insert_with(|| Bitmap::new(self.grid.len))
+            match self.results.entry((group, labels)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let entry = entry_bytes::<(usize, Labels), Bitmap>();
+                    self.held.grow(entry + new.key().1.as_bytes().len() + Bitmap::bytes_over(self.grid.len), 0)?;
+                    new.insert(Bitmap::new(self.grid.len))
+                }
+            }
         };
         if taken.intersects(steps) {
             let first = steps.iter().find(|step| taken.get(*step));
@@ -352,6 +375,7 @@ impl<'a> Join<'a> {
         }
         taken.unite(steps);
         matched.unite(steps);
+        Ok(())
     }
 
     fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {

@@ -10,6 +10,7 @@ use crate::error::{QueryError, same_labels};
 use crate::eval::bitmap::Bitmap;
 use crate::eval::cancellation::{CHECK_INTERVAL, CancellationCheck};
 use crate::eval::row::{Grid, Row};
+use crate::eval::shared::entry_bytes;
 use crate::eval::{Eval, Outcome, Sink};
 use crate::plan::{Call, Node};
 
@@ -95,7 +96,8 @@ fn relabel(
         let bytes = row.labels.as_bytes().len();
         check.samples(ev, bytes)?;
         check_size(call, bytes, MAX_LABEL_BYTES)?;
-        reservation.grow(bytes + row.present.bytes() + 64, 0)?;
+        let labels = bytes + 2 * size_of::<usize>();
+        reservation.grow(labels + 2 * row.present.bytes() + entry_bytes::<Labels, [Bitmap; 2]>(), 0)?;
         seen.add(row)?;
         sink(row)
     })
