@@ -169,7 +169,7 @@ pub(super) async fn start(mut parts: Parts<'_>) -> Result<Roles, String> {
     let cluster = Arc::new(cluster_api(args, &membership, &objects, clock, holders.ingester.as_ref()));
     let engine = queries::engine(args, &loaded, clock);
     let sources = holders.sources(&membership, queries::stale_reads(args), clock, registry).map_err(text)?;
-let api = Api::create(api_config, engine, sources, services.clone(), parts.memory.clone(), clock.clone(), registry)
+    let api = Api::create(api_config, engine, sources, services.clone(), parts.memory.clone(), clock.clone(), registry)
         .map_err(text)?;
     let ruler = ruling::ruler(
         parts,
