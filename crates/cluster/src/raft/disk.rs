@@ -3,12 +3,14 @@
 //! Invariant: every write is fsynced when the call returns. Entries and metadata are JSON; the state in a snapshot is
 //! compressed JSON ([`crate::codec`]).
 //!
-//! While the disk is full, a write waits instead of failing: a failed write would end Raft on this node, and with it the
-//! process. The node answers nothing meanwhile, and the others go on without it.
+//! If the disk fills up while the node runs, a write waits instead of failing: a failed write would end Raft on this node, and
+//! with it the process. The node answers nothing meanwhile, and the others go on without it. A node that starts on a full disk
+//! fails at its first write.
 
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +48,8 @@ pub(crate) struct Disk {
     open: Open,
     /// None after [`Disk::close`].
     database: RwLock<Option<Database>>,
+    /// Whether anything was written since the file was opened, so that the disk had space once.
+    has_written: AtomicBool,
     /// Whether writes no longer wait for space.
     is_stopping: Mutex<bool>,
     stopping: Condvar,
@@ -110,6 +114,7 @@ impl Disk {
         Ok(Disk {
             open,
             database: RwLock::new(Some(database)),
+            has_written: AtomicBool::new(false),
             is_stopping: Mutex::new(false),
             stopping: Condvar::new(),
         })
@@ -139,13 +144,14 @@ impl Disk {
         })
     }
 
-    /// Runs a transaction, again and again while the disk is full.
+    /// Runs a transaction, again and again while the disk is full, unless it always was.
     fn write<T>(&self, work: impl Fn(&WriteTransaction) -> io::Result<T>) -> io::Result<T> {
         let mut attempts = 0;
         loop {
             let error = match self.try_write(&work) {
-                Err(error) if is_full(&error) => error,
+                Err(error) if is_full(&error) && self.has_written.load(Ordering::Relaxed) => error,
                 outcome => {
+                    self.has_written.fetch_or(outcome.is_ok(), Ordering::Relaxed);
                     if attempts > 0 && outcome.is_ok() {
                         tracing::info!("the disk of the cluster log has space again");
                     }
@@ -303,7 +309,6 @@ fn put<T: Serialize>(write: &WriteTransaction, name: &str, value: &T) -> io::Res
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use redb::StorageBackend;
     use redb::backends::InMemoryBackend;
@@ -376,6 +381,15 @@ mod tests {
         file.is_full.store(false, Ordering::Relaxed);
         writing.join().unwrap().unwrap();
         assert_eq!(disk.vote().unwrap(), Some(Vote::new(2, 1)));
+    }
+
+    #[test]
+    fn a_node_that_starts_on_a_full_disk_fails() {
+        let file = File::default();
+        file.disk().save_vote(&Vote::new(1, 1)).unwrap();
+        let disk = file.disk();
+        file.is_full.store(true, Ordering::Relaxed);
+        assert!(is_full(&disk.save_vote(&Vote::new(2, 1)).unwrap_err()));
     }
 
     #[test]
