@@ -10,6 +10,7 @@
 mod cluster_query;
 mod dispatch;
 mod failover;
+mod failure;
 mod fragments;
 mod health;
 mod node;

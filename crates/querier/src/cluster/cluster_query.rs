@@ -14,11 +14,12 @@ use pharos_transport::Completeness;
 use pharos_transport::query::{Read, ReadCompleteness, Sources};
 use tokio::runtime::Handle;
 
-use super::dispatch::{ClusterRead, Dispatcher, ReadFailure, Responses};
+use super::dispatch::{ClusterRead, Dispatcher, Responses};
 use super::failover::failover_set;
+use super::failure::ReadFailure;
 use super::nodes::Cluster;
 use super::route::{self, StoreRange, Target};
-use super::timing::QueryTiming;
+use super::timing::{Phase, QueryTiming};
 use super::view_proof::ViewProof;
 use crate::clip::{before, clipped};
 
@@ -215,7 +216,7 @@ impl ClusterQuery {
             };
             clipped(failover_set(&reading, assignment, selected), range, request.range)
         });
-        let merged = self.dispatcher.merging(|| MergedSet::merge(sets.collect()));
+        let merged = self.dispatcher.timed(Phase::Merging, || MergedSet::merge(sets.collect()));
         request.check_series(merged.labels().len())?;
         Ok(merged)
     }

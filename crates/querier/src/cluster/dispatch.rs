@@ -13,15 +13,16 @@ use std::time::Duration;
 use futures::future::{BoxFuture, Either, FutureExt, select, try_join_all};
 use parking_lot::Mutex;
 use pharos_cluster::{Member, View};
-use pharos_model::{Budget, SelectError, ShardSet, TenantId, TimeRange};
+use pharos_model::{Budget, ShardSet, TenantId, TimeRange};
+use pharos_transport::Scope;
 use pharos_transport::query::{NewerView, Read, ReadError, SourceRole};
-use pharos_transport::{Completeness, Scope};
 
+use super::failure::{PriorFailures, ReadFailure, Unavailable};
 use super::health::Latencies;
 use super::node::Node;
 use super::nodes::{Cluster, read_view};
 use super::route::{self, Assignment, Excluded, Routes, Target};
-use super::timing::Timing;
+use super::timing::{Phase, Timing};
 use super::view_proof::{ViewProof, read_alike};
 use crate::stale;
 
@@ -56,103 +57,6 @@ pub(crate) struct Dispatcher {
     timing: OnceLock<Timing>,
 }
 
-/// Why a read has no response.
-#[derive(Debug)]
-pub(crate) enum ReadFailure {
-    /// No other node would do better: the query is at fault, or has ended.
-    Fatal(ReadError),
-    /// No node is left to ask.
-    Unavailable(Unavailable),
-}
-
-/// Data that no node could be asked for, and why the last one failed.
-#[derive(Debug, Default)]
-pub(crate) struct Unavailable {
-    shards: ShardSet,
-    time: Option<TimeRange>,
-    prior: PriorFailures,
-}
-
-/// How the nodes failed that were asked so far.
-#[derive(Clone, Debug, Default)]
-struct PriorFailures {
-    /// The error of the last one.
-    reason: Option<String>,
-    /// Whether the last one refused, so that a newer view may help.
-    was_refused: bool,
-    /// What those replicas have in common that have less than the plan relies on.
-    behind: Option<Completeness>,
-}
-
-impl PriorFailures {
-    fn with(&self, error: &ReadError) -> Self {
-        PriorFailures {
-            reason: Some(error.to_string()),
-            was_refused: matches!(error, ReadError::Refused(_)),
-            behind: self.behind_with(error),
-        }
-    }
-
-    fn behind_with(&self, error: &ReadError) -> Option<Completeness> {
-        let ReadError::Refused(refused) = error else { return self.behind };
-        match (self.behind, refused.complete) {
-            (Some(known), Some(complete)) => Some(known.and(complete)),
-            (known, complete) => known.or(complete),
-        }
-    }
-}
-
-impl ReadFailure {
-    /// What the replicas have that would have answered a plan which relies on less. `None` when there are no such replicas.
-    pub(crate) fn behind(&self) -> Option<Completeness> {
-        match self {
-            ReadFailure::Unavailable(unavailable) => unavailable.prior.behind,
-            ReadFailure::Fatal(_) => None,
-        }
-    }
-
-    /// Adds the error of another node that was asked for the same.
-    fn and(mut self, error: &ReadError) -> Self {
-        if let ReadFailure::Unavailable(unavailable) = &mut self {
-            unavailable.prior.behind = unavailable.prior.behind_with(error);
-        }
-        self
-    }
-}
-
-impl Unavailable {
-    /// A whole target.
-    fn of(target: Target, prior: PriorFailures) -> Self {
-        match target {
-            Target::Shards(shards) => Unavailable { shards, time: None, prior },
-            Target::Blocks(store_range) => {
-                Unavailable { shards: ShardSet::new(), time: Some(store_range.range), prior }
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        let what = match self.time {
-            Some(range) => format!("no store can answer for the blocks from {} to {}", range.start, range.end),
-            None if self.shards.len() == 1 => format!("no replica of shard {} can answer", self.shards),
-            None => format!("no replica of shards {} can answer", self.shards),
-        };
-        match &self.prior.reason {
-            Some(reason) => format!("{what}: {reason}"),
-            None => what,
-        }
-    }
-}
-
-impl From<ReadFailure> for SelectError {
-    fn from(failure: ReadFailure) -> Self {
-        match failure {
-            ReadFailure::Fatal(error) => error.into_select_error(),
-            ReadFailure::Unavailable(unavailable) => SelectError::Storage(unavailable.text()),
-        }
-    }
-}
-
 /// The responses to a read, each with the node that gave it.
 pub(crate) type Responses<T> = Vec<(Assignment, T)>;
 
@@ -183,11 +87,11 @@ impl Dispatcher {
         self.timing.get()
     }
 
-    /// Merges responses, which is measured if the query is.
-    pub(crate) fn merging<T>(&self, merge: impl FnOnce() -> T) -> T {
+    /// Does a part of the query's work, which is measured if the query is.
+    pub(crate) fn timed<T>(&self, phase: Phase, work: impl FnOnce() -> T) -> T {
         match self.timing() {
-            Some(timing) => timing.merging(merge),
-            None => merge(),
+            Some(timing) => timing.timed(phase, work),
+            None => work(),
         }
     }
 

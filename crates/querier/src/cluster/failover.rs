@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use pharos_model::{Labels, SelectError, SelectRequest, SeriesBatch, SeriesSet, SeriesView, TimeRange, Union};
 use pharos_transport::query::{ReadError, RemoteSet, Selected};
 
-use super::dispatch::{ClusterRead, ReadFailure};
+use super::dispatch::ClusterRead;
+use super::failure::ReadFailure;
 use super::nodes::Cluster;
 use super::route::{Assignment, Excluded};
 

@@ -24,8 +24,10 @@ use pharos_transport::Completeness;
 use pharos_transport::query::ReadError;
 
 use super::cluster_query::ClusterQuery;
-use super::dispatch::{ReadFailure, Responses};
+use super::dispatch::Responses;
+use super::failure::ReadFailure;
 use super::route::{Assignment, Target};
+use super::timing::Phase;
 use segments::{Segment, Site, segments};
 
 /// A query to evaluate.
@@ -153,10 +155,9 @@ impl ClusterQuery {
     pub(crate) fn evaluate(&self, evaluation: &Evaluation<'_>) -> Result<QueryOutput, QueryError> {
         let Evaluation { engine, querier, expr, times, options } = *evaluation;
         let fragments = match &options.budget {
-            Some(_) if !options.text.is_empty() => match self.dispatcher().timing() {
-                Some(timing) => timing.planning(|| evaluation.fragments())?,
-                None => evaluation.fragments()?,
-            },
+            Some(_) if !options.text.is_empty() => {
+                self.dispatcher().timed(Phase::Planning, || evaluation.fragments())?
+            }
             _ => Vec::new(),
         };
         let Some(budget) = options.budget.clone().filter(|_| !fragments.is_empty()) else {
@@ -336,7 +337,7 @@ impl ClusterQuery {
         let ask = |form| self.ask(evaluation, (fragment, form), steps, self.all_shards(), account);
         match ask(FragmentForm::Partial).await {
             Ok(responses) => {
-                let merge = |rows| self.dispatcher().merging(|| combine.apply(rows, steps.count()));
+                let merge = |rows| self.dispatcher().timed(Phase::Merging, || combine.apply(rows, steps.count()));
                 let segment = segment_of(responses, steps, merge, Found::Value);
                 if !matches!(segment.found, Found::Nothing) || fragment.decomposition.argument().is_none() {
                     return Ok(segment);
@@ -346,7 +347,7 @@ impl ClusterQuery {
             Err(failure) => return Err(failure),
         }
         let responses = ask(FragmentForm::Argument).await?;
-        let merge = |rows| self.dispatcher().merging(|| Combine::Concatenate.apply(rows, steps.count()));
+        let merge = |rows| self.dispatcher().timed(Phase::Merging, || Combine::Concatenate.apply(rows, steps.count()));
         Ok(segment_of(responses, steps, merge, Found::Argument))
     }
 

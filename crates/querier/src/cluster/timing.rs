@@ -45,10 +45,19 @@ pub struct NodeTiming {
 pub(crate) struct Timing {
     clock: Arc<dyn Clock>,
     waits: Mutex<Vec<Wait>>,
-    planning: Mutex<Duration>,
-    merging: Mutex<Duration>,
+    phases: Mutex<BTreeMap<Phase, Duration>>,
 }
 
+/// A part of the work of a query besides its operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Finding the parts of the query that other nodes can evaluate.
+    Planning,
+    /// Merging the responses of nodes.
+    Merging,
+}
+
+#[derive(Default)]
 struct Wait {
     node: String,
     role: &'static str,
@@ -62,12 +71,12 @@ struct Wait {
 pub(crate) struct Waiting<'a> {
     timing: &'a Timing,
     began: Duration,
-    wait: Option<Wait>,
+    wait: Wait,
 }
 
 impl Timing {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Timing { clock, waits: Mutex::default(), planning: Mutex::default(), merging: Mutex::default() }
+        Timing { clock, waits: Mutex::default(), phases: Mutex::default() }
     }
 
     /// Measures a request to a node, until the returned value is dropped.
@@ -77,23 +86,15 @@ impl Timing {
             Target::Blocks(_) => "store",
         };
         let wait = Wait { node: node.into(), role, time: Duration::ZERO, is_used: false, account };
-        Waiting { timing: self, began: self.clock.monotonic(), wait: Some(wait) }
+        Waiting { timing: self, began: self.clock.monotonic(), wait }
     }
 
-    /// Measures a merge.
-    pub(crate) fn merging<T>(&self, merge: impl FnOnce() -> T) -> T {
-        self.measured(&self.merging, merge)
-    }
-
-    /// Measures planning.
-    pub(crate) fn planning<T>(&self, plan: impl FnOnce() -> T) -> T {
-        self.measured(&self.planning, plan)
-    }
-
-    fn measured<T>(&self, total: &Mutex<Duration>, work: impl FnOnce() -> T) -> T {
+    /// Measures a part of the query's work.
+    pub(crate) fn timed<T>(&self, phase: Phase, work: impl FnOnce() -> T) -> T {
         let began = self.clock.monotonic();
         let done = work();
-        *total.lock() += self.clock.monotonic().saturating_sub(began);
+        let took = self.clock.monotonic().saturating_sub(began);
+        *self.phases.lock().entry(phase).or_default() += took;
         done
     }
 
@@ -109,7 +110,8 @@ impl Timing {
             node.bytes += wait.account.as_ref().map_or(0, |account| account.reads().0);
         }
         let nodes = nodes.into_iter().map(|((node, role), timing)| NodeTiming { node, role, ..timing });
-        let (planning, merging) = (*self.planning.lock(), *self.merging.lock());
+        let phase = |phase| self.phases.lock().get(&phase).copied().unwrap_or_default();
+        let (planning, merging) = (phase(Phase::Planning), phase(Phase::Merging));
         QueryTiming { proving: Duration::ZERO, planning, merging, nodes: nodes.collect() }
     }
 }
@@ -117,17 +119,13 @@ impl Timing {
 impl Waiting<'_> {
     /// The response came, and is used.
     pub(crate) fn used(mut self) {
-        if let Some(wait) = &mut self.wait {
-            wait.is_used = true;
-        }
+        self.wait.is_used = true;
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(mut wait) = self.wait.take() {
-            wait.time = self.timing.clock.monotonic().saturating_sub(self.began);
-            self.timing.waits.lock().push(wait);
-        }
+        let time = self.timing.clock.monotonic().saturating_sub(self.began);
+        self.timing.waits.lock().push(Wait { time, ..std::mem::take(&mut self.wait) });
     }
 }
