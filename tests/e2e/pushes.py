@@ -7,18 +7,16 @@ The requests are of remote write 1.0 and 2.0 and of OTLP, as protobuf and JSON, 
 and damage. `--record` keeps what Prometheus does in push_variants/recorded.json.gz, with which `--recorded` compares. Needs prometheus (in $PEERS), but for
 `--recorded`.
 """
-import argparse
 import collections
-import gzip
 import json
 import pathlib
 import random
-import tempfile
 import time
 import urllib.error
 import urllib.request
 
-from pharos import Checks, Pharos, Service, check, free_port, peer
+import comparison
+from pharos import Pharos, Service, check, free_port, peer
 from push_variants import otlp, remote_write
 from scrape_variants import outcome, remote_read
 
@@ -146,38 +144,22 @@ def record(folder, options):
     kinds = options.kinds.split(",")
     _, theirs, different = beside(folder, options.seed, range(options.first, options.first + options.variants), kinds, of_prometheus(folder))
     kept = {index: outcome for index, outcome in theirs.items() if int(index) not in different}
-    with gzip.GzipFile(RECORDING, "wb", mtime=0) as file:
-        file.write(json.dumps({"seed": options.seed, "kinds": kinds, "outcomes": kept}, ensure_ascii=False).encode())
+    comparison.write_recording(RECORDING, {"seed": options.seed, "kinds": kinds, "outcomes": kept})
     print(f"recorded {len(kept)} requests; left out: {list(different)}")
 
 
 def beside_recording(folder):
-    recorded = json.loads(gzip.decompress(RECORDING.read_bytes()))
+    recorded = comparison.read_recording(RECORDING)
     indexes = [int(index) for index in recorded["outcomes"]]
     _, _, different = beside(folder, recorded["seed"], indexes, recorded["kinds"], lambda *_: recorded["outcomes"])
     check(not different, f"{len(different)} of {len(indexes)} requests differ: {list(different)}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--only", help="indexes of variants, separated by commas")
-    parser.add_argument("--kinds", default="1,2,otlp", help="kinds of requests, separated by commas")
-    parser.add_argument("--record", action="store_true", help="only keep what Prometheus does")
-    parser.add_argument("--recorded", action="store_true", help="compare with what was kept")
-    options = parser.parse_args()
-    checks = Checks()
-    with tempfile.TemporaryDirectory(prefix="pharos-pushes-") as folder:
-        folder = pathlib.Path(folder)
-        if options.record:
-            return record(folder, options)
-        if options.recorded:
-            checks.run("pushes are taken as a real Prometheus took them", beside_recording, folder)
-        else:
-            checks.run(f"{options.variants} pushes are taken as by a real Prometheus", beside_prometheus, folder, options)
-    checks.finish()
+    kinds = {"default": "1,2,otlp", "help": "kinds of requests, separated by commas"}
+    comparison.run(__doc__, "pushes", 300, {"--kinds": kinds}, record,
+                   ("pushes are taken as a real Prometheus took them", beside_recording),
+                   ("{} pushes are taken as by a real Prometheus", beside_prometheus))
 
 
 if __name__ == "__main__":

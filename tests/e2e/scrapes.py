@@ -8,16 +8,14 @@ them odd (scrape_variants/). Samples of six scrapes, stale markers, the series a
 differ are run again, alone, because a busy machine delays scrapes. `--record` keeps what Prometheus does in scrape_variants/recorded.json.gz, with which
 `--recorded` compares. Needs openssl for targets with TLS and, but for `--recorded`, prometheus (in $PEERS).
 """
-import argparse
 import copy
-import gzip
 import json
 import pathlib
 import shutil
-import tempfile
 import time
 
-from pharos import Checks, Pharos, Service, Skipped, check, free_port, peer, wait_for
+import comparison
+from pharos import Pharos, Service, check, free_port, peer, wait_for
 from scrape_variants import certificates, outcome, server
 from scrape_variants.variants import SCRAPES, Variant
 
@@ -118,13 +116,12 @@ def record(folder, options):
     kept = copy.deepcopy(outcomes["theirs"])
     different = all_differences(variants, outcomes)
     recorded = {"seed": options.seed, "outcomes": {index: outcome for index, outcome in kept.items() if int(index) not in different}}
-    with gzip.GzipFile(RECORDING, "wb", mtime=0) as file:
-        file.write(json.dumps(recorded, ensure_ascii=False).encode())
+    comparison.write_recording(RECORDING, recorded)
     print(f"recorded {len(recorded['outcomes'])} variants; left out: {sorted(different)}")
 
 
 def beside_recording(folder):
-    recorded = json.loads(gzip.decompress(RECORDING.read_bytes()))
+    recorded = comparison.read_recording(RECORDING)
     variants, left = {}, [int(index) for index in recorded["outcomes"]]
     for look in range(1 + LOOKS):
         if left:
@@ -136,24 +133,9 @@ def beside_recording(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--round", type=int, default=200)
-    parser.add_argument("--only", help="indexes of variants, separated by commas")
-    parser.add_argument("--record", action="store_true", help="only keep what Prometheus does")
-    parser.add_argument("--recorded", action="store_true", help="compare with what was kept")
-    options = parser.parse_args()
-    checks = Checks()
-    with tempfile.TemporaryDirectory(prefix="pharos-scrapes-") as folder:
-        if options.record:
-            return record(folder, options)
-        if options.recorded:
-            checks.run("targets are scraped as a real Prometheus did", beside_recording, folder)
-        else:
-            checks.run(f"{options.variants} targets are scraped as by a real Prometheus", beside_prometheus, folder, options)
-    checks.finish()
+    comparison.run(__doc__, "scrapes", 100, {"--round": {"type": int, "default": 200}}, record,
+                   ("targets are scraped as a real Prometheus did", beside_recording),
+                   ("{} targets are scraped as by a real Prometheus", beside_prometheus))
 
 
 if __name__ == "__main__":
