@@ -103,8 +103,8 @@ impl Cluster {
         let _first_stays = self.engine.set(Arc::downgrade(engine));
     }
 
-    /// Takes which other replicas there are, where something else than the replicas themselves knows that. Those that are
-    /// not listed are forgotten.
+    /// Replaces the other replicas, whose list is kept elsewhere, such as in the member list of a cluster. Those that are not
+    /// listed are forgotten.
     pub fn set_peers(&self, peers: &[ReplicaInfo]) {
         self.state.lock().members.set_peers(peers, self.clock.monotonic());
     }

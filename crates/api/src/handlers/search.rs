@@ -231,7 +231,7 @@ impl Families {
             return Some(own.clone());
         }
         let (family, suffix) = metric.rsplit_once('_')?;
-        // x_total_total is no series of the counter x_total.
+        // x_total_total is not a series of the counter x_total.
         if matches!(suffix, "total" | "info") && family.ends_with(&format!("_{suffix}")) {
             return None;
         }

@@ -14,6 +14,7 @@ use object_store::ObjectStore;
 use pharos_api::{Api, ApiConfig};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_cluster::state::DEFAULT_SHARDS;
+use pharos_head::Head;
 use pharos_ingester::Ingester;
 use pharos_model::{Clock, MemoryAccount};
 use pharos_receive::Receiver;
@@ -130,25 +131,7 @@ pub(super) async fn start(mut parts: Parts<'_>) -> Result<Roles, String> {
     let loaded = parts.config.current();
     warn_of_inert_settings(args);
     let objects = object_store(parts, &loaded)?;
-    let is_ingester = args.roles.has(cli::Role::Ingester);
-    // A cluster of one opens the head first: its lock gives the best error when another process uses the folder.
-    let first_head = match args.is_alone() {
-        true => {
-            let window_ms = args.storage.min_block_duration.as_millis() as i64;
-            Some(holders::head(parts, &loaded, DEFAULT_SHARDS, false, window_ms).await?)
-        }
-        false => None,
-    };
-    let membership =
-        Membership::begin(args, &parts.folders, &objects, clock, parts.http.clone(), parts.stopped.clone()).await?;
-    let window_ms = if is_ingester { window::width_ms(args, &membership).await? } else { 0 };
-    let head = match first_head {
-        None if is_ingester => {
-            let has_replicas = membership.has_replicas();
-            Some(holders::head(parts, &loaded, membership.shards(), has_replicas, window_ms).await?)
-        }
-        first => first,
-    };
+    let (membership, head, window_ms) = open(parts, &loaded, &objects).await?;
     if membership.is_open() {
         clock_metric::register(registry, membership.meta.cluster_clock().clone()).map_err(text)?;
     }
@@ -216,6 +199,35 @@ pub(super) async fn start(mut parts: Parts<'_>) -> Result<Roles, String> {
     }
     let receiver = intake.map(|intake| intake.receiver);
     Ok(Roles { api, receiver, services, cluster, alertmanager, tasks, membership })
+}
+
+/// Opens the head and finds the cluster. Returns the head if this node is an ingester, and the width of its windows.
+async fn open(
+    parts: &Parts<'_>,
+    loaded: &Loaded,
+    objects: &Arc<dyn ObjectStore>,
+) -> Result<(Membership, Option<Arc<Head>>, i64), String> {
+    let (args, clock) = (parts.args, &parts.clock);
+    let is_ingester = args.roles.has(cli::Role::Ingester);
+    // A cluster of one opens the head first: its lock gives the best error when another process uses the folder.
+    let first_head = match args.is_alone() {
+        true => {
+            let window_ms = args.storage.min_block_duration.as_millis() as i64;
+            Some(holders::head(parts, loaded, DEFAULT_SHARDS, false, window_ms).await?)
+        }
+        false => None,
+    };
+    let membership =
+        Membership::begin(args, &parts.folders, objects, clock, parts.http.clone(), parts.stopped.clone()).await?;
+    let window_ms = if is_ingester { window::width_ms(args, &membership).await? } else { 0 };
+    let head = match first_head {
+        None if is_ingester => {
+            let has_replicas = membership.has_replicas();
+            Some(holders::head(parts, loaded, membership.shards(), has_replicas, window_ms).await?)
+        }
+        first => first,
+    };
+    Ok((membership, head, window_ms))
 }
 
 /// What the Alertmanager of this node takes from it.

@@ -88,7 +88,7 @@ fn jaro_winkler(term: &str, name: &str) -> f64 {
     with_letters!(similarity, term, name)
 }
 
-/// The best score over all places where a match may begin. Matching is greedy from there, so this is no exact optimum.
+/// The best score over all places where a match may begin. Matching is greedy from there, so the result may be below the optimum.
 fn best_subsequence<T: PartialEq>(term: &[T], name: &[T]) -> f64 {
     let Some(last_start) = name.len().checked_sub(term.len()) else { return 0.0 };
     let mut best = -1.0;
