@@ -161,7 +161,8 @@ class Cluster:
     def make(self, role):
         """Creates a node without starting it."""
         name = f"{role}-{1 + sum(1 for node in self.nodes.values() if node.role == role)}"
-        self.nodes[name] = Node(self, role, name, self.next)
+        # Threads of the load iterate over the nodes: a new dictionary leaves theirs as it is.
+        self.nodes = {**self.nodes, name: Node(self, role, name, self.next)}
         self.next += 1
         return self.nodes[name]
 
