@@ -52,14 +52,7 @@ with_http_client! {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub http_sd_configs: Vec<HttpSdConfig>,
     }
-    unsupported: [
-        sigv4, aws_sd_configs, azure_sd_configs, consul_sd_configs, digitalocean_sd_configs, dns_sd_configs,
-        docker_sd_configs, dockerswarm_sd_configs, ec2_sd_configs, eureka_sd_configs, gce_sd_configs,
-        hetzner_sd_configs, ionos_sd_configs, kubernetes_sd_configs, kuma_sd_configs, lightsail_sd_configs,
-        linode_sd_configs, marathon_sd_configs, nerve_sd_configs, nomad_sd_configs, openstack_sd_configs,
-        ovhcloud_sd_configs, puppetdb_sd_configs, scaleway_sd_configs, serverset_sd_configs, stackit_sd_configs,
-        triton_sd_configs, uyuni_sd_configs, vultr_sd_configs,
-    ]
+    unsupported: [other kinds of discovery, sigv4]
 }
 
 /// A checked section `alerting`.
@@ -197,7 +190,8 @@ mod tests {
 
     #[test]
     fn fields_that_have_no_effect_are_named() {
-        let section = AlertmanagerConfig { sigv4: Some(serde::de::IgnoredAny), ..AlertmanagerConfig::default() };
-        assert_eq!(section.unsupported(), ["sigv4"]);
+        let ignored = Some(serde::de::IgnoredAny);
+        let section = AlertmanagerConfig { sigv4: ignored, ecs_sd_configs: ignored, ..AlertmanagerConfig::default() };
+        assert_eq!(section.unsupported(), ["sigv4", "ecs_sd_configs"]);
     }
 }

@@ -14,6 +14,25 @@ use crate::units::Secret;
 /// Declares a section with its own fields, whose defaults follow `=` where they differ from those of their types, with those
 /// of an HTTP client, and with fields that are accepted but not supported.
 macro_rules! with_http_client {
+    // A section that discovers targets: Prometheus's other kinds of discovery are accepted but not supported.
+    (
+        $(#[$meta:meta])* pub struct $name:ident { $($fields:tt)* }
+        unsupported: [other kinds of discovery $(, $unsupported:ident)* $(,)?]
+    ) => {
+        with_http_client! {
+            $(#[$meta])* pub struct $name { $($fields)* }
+            unsupported: [
+                $($unsupported,)*
+                aws_sd_configs, azure_sd_configs, consul_sd_configs, digitalocean_sd_configs, dns_sd_configs,
+                docker_sd_configs, dockerswarm_sd_configs, ec2_sd_configs, ecs_sd_configs, elasticache_sd_configs,
+                eureka_sd_configs, gce_sd_configs, hetzner_sd_configs, ionos_sd_configs, kubernetes_sd_configs,
+                kuma_sd_configs, lightsail_sd_configs, linode_sd_configs, marathon_sd_configs, msk_sd_configs,
+                nerve_sd_configs, nomad_sd_configs, oci_sd_configs, openstack_sd_configs, outscale_sd_configs,
+                ovhcloud_sd_configs, puppetdb_sd_configs, rds_sd_configs, scaleway_sd_configs,
+                serverset_sd_configs, stackit_sd_configs, triton_sd_configs, uyuni_sd_configs, vultr_sd_configs,
+            ]
+        }
+    };
     (
         $(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty $(= $default:expr)?,)* }
         $(unsupported: [$($unsupported:ident),* $(,)?])?
