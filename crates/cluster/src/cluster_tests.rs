@@ -1,5 +1,6 @@
 //! Groups of several nodes in this process, over a network that can be cut, and over real gRPC on loopback.
 
+mod calls;
 mod clocks;
 mod identity;
 mod proofs;
@@ -119,6 +120,12 @@ fn member(name: &str, roles: &[Role]) -> Member {
         state: MemberState::Active,
         ..Member::default()
     }
+}
+
+/// A node without the meta role, which knows the addresses of A, B and C.
+fn follower(cluster: &Cluster, name: &str) -> Meta {
+    let join = ["A", "B", "C"].map(address).to_vec();
+    Meta::connect(name, join, cluster.link(name), Arc::new(SystemClock::new()))
 }
 
 /// Nodes in this process, with their folders.

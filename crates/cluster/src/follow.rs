@@ -2,6 +2,7 @@
 //! The last view stays readable meanwhile. Each node prefers the meta nodes in an order of its own, so that one that hangs holds
 //! up only some followers.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const MAX_STATE_BYTES: usize = 1 << 30;
 /// Silence after which a node stops following a meta node, which sends several keep-alives in that time ([`crate::service`]).
 /// Earlier versions send one every second.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long a version that another meta node has named may be missing before the next node is followed.
+const BEHIND_TIMEOUT: Duration = Duration::from_millis(300);
 /// Wait before the next node is tried; doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait before the next node is tried. Together with the timeouts of calls, it bounds how long a view stays out of date
@@ -34,6 +37,8 @@ const MIN_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 /// Wait for a read index before another meta node is asked as well.
 const READ_INDEX_HEDGE: Duration = Duration::from_millis(200);
+/// Wait for the answer to any other call before another meta node is called as well.
+const CALL_HEDGE: Duration = Duration::from_secs(1);
 /// Shortest time between two log lines about meta nodes of other clusters.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -46,6 +51,8 @@ pub(crate) struct Follower {
     seeds: Vec<String>,
     /// The node that is followed, once it has sent something. Calls go to it first.
     current: Mutex<Option<String>>,
+    /// The newest version that any meta node has named.
+    named: watch::Sender<u64>,
     /// When a meta node of another cluster was last logged.
     warned: Mutex<Option<Instant>>,
     pub(crate) stop: watch::Sender<bool>,
@@ -55,8 +62,16 @@ impl Follower {
     /// Starts to follow on behalf of a node, beginning with the meta nodes at these addresses.
     pub(crate) fn start(remote: Remote, identity: &str, seeds: Vec<String>) -> Arc<Follower> {
         let feed = Arc::new(Feed::new(ClusterState::default(), remote.identity()));
-        let (current, warned, stop) = (Mutex::default(), Mutex::default(), watch::Sender::new(false));
-        let follower = Arc::new(Follower { feed, remote, identity: identity.into(), seeds, current, warned, stop });
+        let follower = Arc::new(Follower {
+            feed,
+            remote,
+            identity: identity.into(),
+            seeds,
+            current: Mutex::default(),
+            named: watch::Sender::new(0),
+            warned: Mutex::default(),
+            stop: watch::Sender::new(false),
+        });
         let running = follower.clone();
         let mut stop = follower.stop.subscribe();
         tokio::spawn(async move {
@@ -139,14 +154,24 @@ impl Follower {
         let mut updates = self.remote.watch(address, from).await?;
         let mut state = ClusterState::clone(view.state());
         let mut packed = Vec::new();
+        let mut left_behind = pin!(self.left_behind());
         loop {
             let silent = |_| {
                 self.remote.reconnect(address);
                 Status::deadline_exceeded(format!("silent for {KEEP_ALIVE_TIMEOUT:?}"))
             };
-            let update = tokio::time::timeout(KEEP_ALIVE_TIMEOUT, updates.message()).await.map_err(silent)??;
+            let update = tokio::select! {
+                update = tokio::time::timeout(KEEP_ALIVE_TIMEOUT, updates.message()) => update.map_err(silent)??,
+                named = &mut left_behind => {
+                    return Err(Status::unavailable(format!("does not send version {named}")));
+                }
+            };
             let update = update.ok_or_else(|| Status::unavailable("the stream ended"))?;
             self.current.lock().get_or_insert_with(|| address.to_string());
+            let is_keep_alive = update.state.is_empty() && update.commands.is_empty();
+            if !is_keep_alive {
+                left_behind.set(self.left_behind());
+            }
             if update.state.is_empty() && !update.last {
                 if !update.commands.is_empty() {
                     self.apply(&mut state, update)?;
@@ -159,6 +184,25 @@ impl Follower {
             packed.extend_from_slice(&update.state);
             if update.last {
                 state = self.replace(std::mem::take(&mut packed)).await?;
+            }
+        }
+    }
+
+    /// Notes that there is a version.
+    fn note_named(&self, version: u64) {
+        self.named.send_if_modified(|named| std::mem::replace(named, version.max(*named)) < version);
+    }
+
+    /// Waits until some meta node has named a version that does not reach this node for [`BEHIND_TIMEOUT`], and returns it.
+    async fn left_behind(&self) -> u64 {
+        let mut named = self.named.subscribe();
+        loop {
+            let version = *named.borrow_and_update();
+            if tokio::time::timeout(BEHIND_TIMEOUT, self.feed.reach(version)).await.is_err() {
+                return version;
+            }
+            if named.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -192,34 +236,71 @@ impl Follower {
         if older && cluster(&state) == cluster(&view) {
             return Err(Status::internal("this node is behind"));
         }
+        if state.incarnation != view.incarnation {
+            // Versions of another incarnation may never come.
+            self.named.send_replace(0);
+        }
         self.feed.replace(Arc::new(state.clone()));
         Ok(state)
     }
 
-    /// Calls one meta node after the other until one answers, beginning with the one that is followed.
-    pub(crate) async fn call<T, F>(&self, call: impl Fn(Remote, String) -> F) -> Result<T, MetaError>
+    /// Calls the meta nodes until one answers, beginning with the one that is followed. Calls have to be idempotent, because one
+    /// that hangs may be carried out as well.
+    async fn call<T, F>(&self, call: impl Fn(Remote, String) -> F) -> Result<T, MetaError>
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let last = Mutex::new(String::new());
+        let last = Mutex::new("no meta node is known".to_string());
         let calling = async {
             loop {
-                for address in self.addresses_to_call() {
-                    match call(self.remote.clone(), address.clone()).await {
-                        Ok(answer) => return answer,
-                        Err(status) => {
-                            tracing::debug!(address, %status, "meta node did not answer; trying the next");
-                            *last.lock() = format!("; {address} said last: {}", status.message());
-                        }
-                    }
+                match self.first_answer(CALL_HEDGE, &call).await {
+                    Ok(answer) => return answer,
+                    Err(reason) => *last.lock() = reason,
                 }
                 tokio::time::sleep(MIN_BACKOFF).await;
             }
         };
         let answered = tokio::time::timeout(PROPOSE_TIMEOUT, calling).await;
         let late =
-            |_| MetaError::Unavailable(format!("no meta node answered within {PROPOSE_TIMEOUT:?}{}", last.lock()));
+            |_| MetaError::Unavailable(format!("no meta node answered within {PROPOSE_TIMEOUT:?}; {}", last.lock()));
         answered.map_err(late)
+    }
+
+    /// The first answer of a meta node. Another one is asked whenever all that were asked have failed, or after `hedge`. If none
+    /// answers, returns what the last one said.
+    async fn first_answer<T, F>(&self, hedge: Duration, call: impl Fn(Remote, String) -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let mut asked = FuturesUnordered::new();
+        let mut reason = "no meta node is known".to_string();
+        let mut addresses = self.addresses_to_call().into_iter();
+        loop {
+            let next = addresses.next();
+            let is_last = next.is_none();
+            if let Some(address) = next {
+                let answer = call(self.remote.clone(), address.clone());
+                asked.push(async move { answer.await.map_err(|status| format!("{address}: {}", status.message())) });
+            }
+            let answered = async {
+                while let Some(answer) = asked.next().await {
+                    match answer {
+                        Ok(answer) => return Some(answer),
+                        Err(error) => {
+                            tracing::debug!(error, "meta node did not answer; trying the next");
+                            reason = error;
+                        }
+                    }
+                }
+                None
+            };
+            let hedge = if is_last { Duration::MAX } else { hedge };
+            match tokio::time::timeout(hedge, answered).await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) if is_last => return Err(reason),
+                Ok(None) | Err(_) => {}
+            }
+        }
     }
 
     pub(crate) async fn propose(&self, command: Arc<Command>) -> Result<Answer, MetaError> {
@@ -228,40 +309,14 @@ impl Follower {
             async move { remote.propose(&address, &command, false).await }
         })
         .await
+        .inspect(|answer| self.note_named(answer.version))
     }
 
-    /// Returns a version that includes everything agreed on before the call, from the first meta node that answers. Another one is
-    /// asked whenever all that were asked have failed or take long.
+    /// Returns a version that includes everything agreed on before the call.
     pub(crate) async fn read_index(&self) -> Result<u64, MetaError> {
-        let mut asked = FuturesUnordered::new();
-        let mut reason = "no meta node is known".to_string();
-        let mut addresses = self.addresses_to_call().into_iter();
-        loop {
-            let next = addresses.next();
-            let is_last = next.is_none();
-            if let Some(address) = next {
-                let remote = self.remote.clone();
-                asked.push(async move {
-                    let answer = remote.read_index(&address, false).await;
-                    answer.map_err(|status| format!("{address}: {}", status.message()))
-                });
-            }
-            let answered = async {
-                while let Some(answer) = asked.next().await {
-                    match answer {
-                        Ok(version) => return Some(version),
-                        Err(error) => reason = error,
-                    }
-                }
-                None
-            };
-            let hedge = if is_last { Duration::MAX } else { READ_INDEX_HEDGE };
-            match tokio::time::timeout(hedge, answered).await {
-                Ok(Some(version)) => return Ok(version),
-                Ok(None) if is_last => return Err(MetaError::Unavailable(reason)),
-                Ok(None) | Err(_) => {}
-            }
-        }
+        let ask = |remote: Remote, address: String| async move { remote.read_index(&address, false).await };
+        let answer = self.first_answer(READ_INDEX_HEDGE, ask).await.map_err(MetaError::Unavailable);
+        answer.inspect(|version| self.note_named(*version))
     }
 
     /// Describes the group as a meta node sees it.
@@ -275,6 +330,7 @@ impl Follower {
             async move { remote.heartbeat(&address, beat).await }
         })
         .await
+        .inspect(|answer| self.note_named(answer.version))
     }
 }
 

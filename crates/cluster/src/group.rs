@@ -40,6 +40,7 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 const STEP_DOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a pledge to a candidate for founding the cluster holds.
 const PLEDGE_LEASE: Duration = Duration::from_secs(10);
+const DISK_FULL: &str = "the disk of this node's cluster log is full";
 const NO_LEADER: &str = "no leader is known";
 
 /// A running Raft over the state machine of the cluster.
@@ -173,9 +174,21 @@ impl Group {
 
     /// Applies a command through this node or the leader. A command that was forwarded once is not forwarded again.
     pub(crate) async fn propose(&self, command: Arc<Command>, forwarded: bool) -> Result<Answer, MetaError> {
-        let tried = self.propose_until_done(command, forwarded);
+        let tried = self.unless_the_disk_is_full(self.propose_until_done(command, forwarded));
         let late = |_| MetaError::Unavailable(format!("no leader took the command within {PROPOSE_TIMEOUT:?}"));
         tokio::time::timeout(PROPOSE_TIMEOUT, tried).await.map_err(late)?
+    }
+
+    /// Gives up on work as soon as the disk of the log is full, so that another node is asked: Raft on this node answers nothing
+    /// until there is space.
+    async fn unless_the_disk_is_full<T>(
+        &self,
+        work: impl Future<Output = Result<T, MetaError>>,
+    ) -> Result<T, MetaError> {
+        tokio::select! {
+            done = work => done,
+            () = self.disk.full() => Err(MetaError::Unavailable(DISK_FULL.into())),
+        }
     }
 
     async fn propose_until_done(&self, command: Arc<Command>, forwarded: bool) -> Result<Answer, MetaError> {
@@ -200,10 +213,12 @@ impl Group {
             let leader = forward.leader_node.filter(|_| elsewhere).map(|node| (node.addr, true));
             let asked = leader.into_iter().chain(self.others_to_ask().await);
             for (address, is_leader) in asked {
-                match self.remote.propose(&address, &command, is_leader).await {
+                let proposed = self.remote.propose(&address, &command, is_leader);
+                let proposed = async { proposed.await.map_err(|status| status.message().to_string()) };
+                match if is_leader { self.while_leading(&address, proposed).await } else { proposed.await } {
                     Ok(answer) => return Ok(answer),
-                    Err(status) => {
-                        tracing::debug!(address, %status, "meta node did not take the command; trying the next")
+                    Err(reason) => {
+                        tracing::debug!(address, reason, "meta node did not take the command; trying the next")
                     }
                 }
             }
@@ -238,17 +253,26 @@ impl Group {
         } else {
             self.forwarded.join(|| async move { group.ask_leader().await })
         };
-        round.await.map_err(MetaError::Unavailable)
+        self.unless_the_disk_is_full(async { round.await.map_err(MetaError::Unavailable) }).await
     }
 
-    /// Asks the leader for its version, and gives up as soon as it no longer leads, because a dead leader does not answer.
+    /// Asks the leader for its version.
     async fn ask_leader(&self) -> Result<u64, String> {
         let leader = self.leader_address().ok_or(NO_LEADER)?;
+        let asked = self.remote.read_index(&leader, true);
+        let asked = async { asked.await.map_err(|status| format!("leader {leader}: {}", status.message())) };
+        self.while_leading(&leader, asked).await
+    }
+
+    /// Waits for the answer of a leader, and gives up as soon as it no longer leads, because a dead leader does not answer.
+    async fn while_leading<T>(
+        &self,
+        leader: &str,
+        asked: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
         tokio::select! {
-            asked = self.remote.read_index(&leader, true) => {
-                asked.map_err(|status| format!("leader {leader}: {}", status.message()))
-            }
-            () = self.deposed(&leader) => Err(format!("{leader} no longer leads")),
+            answer = asked => answer,
+            () = self.deposed(leader) => Err(format!("{leader} no longer leads")),
         }
     }
 
@@ -290,6 +314,9 @@ impl Group {
     /// Records a member's heartbeat or departure if this node leads; forwards it to the leader otherwise. A heartbeat is
     /// answered once a majority has confirmed the leader, because the answer tells the member how new a view has to be.
     pub(crate) async fn heartbeat(self: &Arc<Self>, beat: HeartbeatRequest) -> Result<HeartbeatAnswer, Status> {
+        if self.disk.is_full() {
+            return Err(Status::unavailable(DISK_FULL));
+        }
         if self.raft.is_leader() {
             return self.note_heartbeat(beat).await;
         }
@@ -383,6 +410,9 @@ impl Group {
 
     /// Whether this node sees changes: its leader sent something recently, or it leads and a majority answers.
     pub(crate) fn is_in_touch(&self) -> bool {
+        if self.disk.is_full() {
+            return false;
+        }
         let lately = 5 * self.config.timing.election;
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();

@@ -77,7 +77,7 @@ pub struct GroupStatus {
 
 /// A node's access to the cluster state. Every role reads it, watches it and proposes changes to it.
 pub struct Meta {
-    backend: Backend,
+    pub(crate) backend: Backend,
     feed: Arc<Feed>,
     clock: Arc<dyn Clock>,
     time: Arc<ClusterClock>,

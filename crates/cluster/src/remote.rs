@@ -16,7 +16,7 @@ use crate::raft::types::Answer;
 use crate::state::{Command, Response};
 
 /// Timeout of a call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout of a heartbeat, so short that another node is tried well before the lease expires.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timeout of a read index, for which a query waits.

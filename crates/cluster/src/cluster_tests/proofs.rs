@@ -14,12 +14,6 @@ async fn proved(meta: &Meta) -> View {
     .await
 }
 
-/// A node without the meta role.
-fn follower(cluster: &Cluster, name: &str) -> Meta {
-    let join = ["A", "B", "C"].map(address).to_vec();
-    Meta::connect(name, join, cluster.link(name), Arc::new(SystemClock::new()))
-}
-
 /// Views of followers lag behind the view of the leader.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proved_view_includes_everything_that_was_agreed_on_before() {

@@ -4,8 +4,8 @@
 //! compressed JSON ([`crate::codec`]).
 //!
 //! If the disk fills up while the node runs, a write waits instead of failing: a failed write would end Raft on this node, and
-//! with it the process. The node answers nothing meanwhile, and the others go on without it. A node that starts on a full disk
-//! fails at its first write.
+//! with it the process. The node refuses requests meanwhile ([`Disk::is_full`]), and the others go on without it. A node that starts
+//! on a full disk fails at its first write.
 
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -18,6 +18,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::types::{Entry, LogId, SnapshotMeta, Vote};
 
@@ -50,6 +51,8 @@ pub(crate) struct Disk {
     database: RwLock<Option<Database>>,
     /// Whether anything was written since the file was opened, so that the disk had space once.
     has_written: AtomicBool,
+    /// Whether a write waits for space.
+    is_full: watch::Sender<bool>,
     /// Whether writes no longer wait for space.
     is_stopping: Mutex<bool>,
     stopping: Condvar,
@@ -115,9 +118,28 @@ impl Disk {
             open,
             database: RwLock::new(Some(database)),
             has_written: AtomicBool::new(false),
+            is_full: watch::Sender::new(false),
             is_stopping: Mutex::new(false),
             stopping: Condvar::new(),
         })
+    }
+
+    /// Whether a write waits for space.
+    pub(crate) fn is_full(&self) -> bool {
+        *self.is_full.borrow()
+    }
+
+    /// Has the disk seem full to [`Disk::is_full`].
+    #[cfg(test)]
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.is_full.send_replace(is_full);
+    }
+
+    /// Waits until a write waits for space. Raft answers nothing from then on.
+    pub(crate) async fn full(&self) {
+        let mut is_full = self.is_full.subscribe();
+        // The sender lives as long as this borrow, so the wait does not fail.
+        drop(is_full.wait_for(|is_full| *is_full).await);
     }
 
     /// Ends the wait of writes for space, and has later ones fail at once. Raft can only be stopped after this.
@@ -152,12 +174,13 @@ impl Disk {
                 Err(error) if is_full(&error) && self.has_written.load(Ordering::Relaxed) => error,
                 outcome => {
                     self.has_written.fetch_or(outcome.is_ok(), Ordering::Relaxed);
-                    if attempts > 0 && outcome.is_ok() {
+                    if self.is_full.send_replace(false) && outcome.is_ok() {
                         tracing::info!("the disk of the cluster log has space again");
                     }
                     return outcome;
                 }
             };
+            self.is_full.send_replace(true);
             if attempts % ATTEMPTS_PER_COMPLAINT == 0 {
                 tracing::error!(
                     %error,
@@ -320,13 +343,11 @@ mod tests {
     struct File {
         content: Arc<InMemoryBackend>,
         is_full: Arc<AtomicBool>,
-        refused: Arc<AtomicBool>,
     }
 
     impl File {
         fn check(&self) -> io::Result<()> {
             if self.is_full.load(Ordering::Relaxed) {
-                self.refused.store(true, Ordering::Relaxed);
                 return Err(io::ErrorKind::StorageFull.into());
             }
             Ok(())
@@ -374,12 +395,13 @@ mod tests {
         disk.save_vote(&Vote::new(1, 1)).unwrap();
         file.is_full.store(true, Ordering::Relaxed);
         let writing = write_vote(&disk, 2);
-        while !file.refused.load(Ordering::Relaxed) {
+        while !disk.is_full() {
             std::thread::yield_now();
         }
         assert!(!writing.is_finished());
         file.is_full.store(false, Ordering::Relaxed);
         writing.join().unwrap().unwrap();
+        assert!(!disk.is_full());
         assert_eq!(disk.vote().unwrap(), Some(Vote::new(2, 1)));
     }
 

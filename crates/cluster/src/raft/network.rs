@@ -26,8 +26,11 @@ use super::types::{Snapshot, SnapshotMeta, Types, Vote};
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 30;
 /// Size of one part of a snapshot.
 const PART_BYTES: usize = 1 << 20;
-/// Timeout of a message with log entries.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of a message with log entries, which wait for a disk. It is short because what is sent into a network that has changed
+/// holds up everything after it, and sending entries twice is harmless.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes a second that a network is expected to carry at least. Large messages have more time.
+const MIN_RATE: usize = 1 << 20;
 /// Timeout of a whole snapshot.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -82,7 +85,7 @@ impl Peer {
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
-    /// Sends a message and reads the answer, within `time`.
+    /// Sends a message and reads the answer, within `time` and the time that its size takes.
     async fn call<M: Serialize, A: DeserializeOwned, F>(
         &self,
         message: &M,
@@ -93,6 +96,7 @@ impl Peer {
         F: Future<Output = Result<Response<RaftAnswer>, Status>>,
     {
         let message = RaftMessage { to: self.target, body: encode(message)? };
+        let time = time + Duration::from_secs((message.body.len() / MIN_RATE) as u64);
         let sent = tokio::time::timeout(time, send(self.client()?, message)).await;
         let late = |_| {
             // The connection may be of a network that has changed since, and would take long to notice.
@@ -127,7 +131,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<Types>> {
-        // A heartbeat must be answered quickly; entries wait for a disk.
+        // A heartbeat must be answered quickly.
         let time = if rpc.entries.is_empty() { option.hard_ttl() } else { option.hard_ttl().max(APPEND_TIMEOUT) };
         self.call(&rpc, time, |mut client, m| async move { client.append(m).await }).await
     }
