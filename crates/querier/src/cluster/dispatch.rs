@@ -55,6 +55,8 @@ pub(crate) struct Dispatcher {
     warnings: Mutex<BTreeSet<String>>,
     /// Where the time goes, if that is measured.
     timing: OnceLock<Timing>,
+    /// The key of a query that is known to be small, which asks as few nodes as possible.
+    small: OnceLock<u64>,
 }
 
 /// The responses to a read, each with the node that gave it.
@@ -75,7 +77,13 @@ impl Dispatcher {
             excluded: Mutex::new(Excluded { avoided, ..Excluded::default() }),
             warnings: Mutex::default(),
             timing: OnceLock::new(),
+            small: OnceLock::new(),
         }
+    }
+
+    /// Asks as few nodes as possible from now on. `key` is that of the query.
+    pub(crate) fn ask_few_nodes(&self, key: u64) {
+        self.small.get_or_init(|| key);
     }
 
     /// Measures where the time of the query goes from now on.
@@ -163,9 +171,14 @@ impl Dispatcher {
             routes.missing_shards = routes.missing_shards.union(&routes.unplaced_shards);
             return routes;
         }
-        let is_usual = matches!(target, Target::Shards(shards) if shards.len() == view.shards.len());
-        if !is_usual || *excluded != Excluded::default() {
+        let Target::Shards(shards) = target else { return route() };
+        if shards.len() != view.shards.len() || *excluded != Excluded::default() {
             return route();
+        }
+        let few =
+            self.small.get().and_then(|key| route::fewest_nodes(&view, &self.cluster.parts.identity, shards, *key));
+        if let Some(assignments) = few {
+            return Routes { assignments, ..Routes::default() };
         }
         let (version, known) = ((view.incarnation, view.version), &self.cluster.routes);
         if let Some((_, assignments)) = known.get(&self.tenant).filter(|(of, _)| *of == version) {

@@ -27,6 +27,7 @@ use super::cluster_query::ClusterQuery;
 use super::dispatch::Responses;
 use super::failure::ReadFailure;
 use super::route::{Assignment, Target};
+use super::small;
 use super::timing::Phase;
 use segments::{Segment, Site, segments};
 
@@ -153,6 +154,21 @@ type Details = Vec<(&'static str, String)>;
 impl ClusterQuery {
     /// Evaluates a query, fragments of it where the samples are.
     pub(crate) fn evaluate(&self, evaluation: &Evaluation<'_>) -> Result<QueryOutput, QueryError> {
+        let text = &evaluation.options.text;
+        if text.is_empty() {
+            return self.evaluate_on_nodes(evaluation);
+        }
+        let small = &self.dispatcher().cluster.small;
+        let key = small::key(&self.dispatcher().tenant, text, evaluation.times);
+        if small.contains(key) {
+            self.dispatcher().ask_few_nodes(key);
+        }
+        let output = self.evaluate_on_nodes(evaluation)?;
+        small.note(key, output.stats.samples_read, output.stats.series);
+        Ok(output)
+    }
+
+    fn evaluate_on_nodes(&self, evaluation: &Evaluation<'_>) -> Result<QueryOutput, QueryError> {
         let Evaluation { engine, querier, expr, times, options } = *evaluation;
         let fragments = match &options.budget {
             Some(_) if !options.text.is_empty() => {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::health::{Latencies, Quarantine};
 use super::node::{LocalNode, Node};
 use super::route::Assignment;
+use super::small::SmallQueries;
 use crate::metrics::DispatchMetrics;
 use crate::stale::StaleReads;
 
@@ -56,6 +57,8 @@ pub(crate) struct Cluster {
     pub(super) complete_from: ByTenant<i64>,
     /// Where all shards of a tenant go as of a version of the view, if no node is excluded or avoided.
     pub(super) routes: ByTenant<(ViewVersion, Arc<[Assignment]>)>,
+    /// Queries that recently read little.
+    pub(super) small: SmallQueries,
 }
 
 /// The incarnation and the version of a view.
@@ -110,6 +113,7 @@ impl Cluster {
             quarantine: Quarantine::default(),
             complete_from: ByTenant::new(),
             routes: ByTenant::new(),
+            small: SmallQueries::default(),
         }
     }
 

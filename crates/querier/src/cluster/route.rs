@@ -1,7 +1,7 @@
 //! Routes targets to nodes: pure functions over a view.
 //!
 //! Each shard goes to one in-sync replica: the local one if there is one, else the one that rendezvous hashing prefers, so
-//! that all frontends spread the shards evenly and identically. Blocks are divided by time, and each range goes to one store
+//! that all frontends spread the shards evenly and identically. Queries that are known to be small ask as few nodes as possible. Blocks are divided by time, and each range goes to one store
 //! by rendezvous hashing of tenant and range, so that a block is cached by one store. Nodes in quarantine are ranked last;
 //! nodes that failed within the read are not candidates.
 
@@ -138,6 +138,35 @@ fn route_shards(state: &ClusterState, tenant: &str, local: &str, shards: &ShardS
     };
     routes.assignments = groups.into_values().map(assignment).collect();
     routes
+}
+
+/// Assigns shards to as few ingesters as possible, for reads that cost less than asking one more node. `key` decides among nodes
+/// that are equally good, so that different keys spread over the nodes. None if a shard has no live replica in sync.
+pub(crate) fn fewest_nodes(state: &ClusterState, local: &str, shards: &ShardSet, key: u64) -> Option<Vec<Assignment>> {
+    let mut holders: BTreeMap<&str, (&Arc<Member>, ShardSet)> = BTreeMap::new();
+    let mut left = ShardSet::new();
+    // Nothing was written to shards that were never placed.
+    for (shard, placed) in
+        shards.iter().filter_map(|shard| Some((shard, state.shard(shard)?))).filter(|(_, s)| s.epoch > 0)
+    {
+        left.insert(shard);
+        for member in
+            placed.in_sync.iter().filter_map(|node| state.member(node)).filter(|member| member.state.is_live())
+        {
+            holders.entry(&member.id).or_insert_with(|| (member, ShardSet::new())).1.insert(shard);
+        }
+    }
+    let mut assignments = Vec::new();
+    while !left.is_empty() {
+        let parts = holders.values().map(|(member, held)| (*member, held.intersection(&left)));
+        let rank = |(member, part): &(&Arc<Member>, ShardSet)| {
+            (part.len(), member.id == local, name_hash(&format!("{key}/{}", member.id)))
+        };
+        let (member, part) = parts.max_by_key(rank).filter(|(_, part)| !part.is_empty())?;
+        left = left.difference(&part);
+        assignments.push(Assignment { member: member.clone(), target: Target::Shards(part) });
+    }
+    Some(assignments)
 }
 
 /// The stores that may read a range, the preferred one first.

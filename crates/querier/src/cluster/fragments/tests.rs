@@ -228,6 +228,29 @@ async fn pushed_down_queries_give_what_one_process_gives() {
     }
 }
 
+/// Every ingester has all shards, so that one of them can answer alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_read_little_asks_one_ingester_when_it_is_repeated() {
+    let cluster = Arc::new(FakeCluster::new(&series(6), 3, 40 * MINUTE, 45 * MINUTE));
+    let (fanout, all, asked) = (cluster.frontend("f1"), cluster.all.clone(), cluster.clone());
+    blocking(move || {
+        let times = Steps { start: 55 * MINUTE, end: 55 * MINUTE, step: 0 };
+        for text in ["load{i=\"03\"}", "load", "sum by (group) (rate(hits_total[2m]))"] {
+            let expr = syntax::parse(text).unwrap();
+            let alone = shown(Engine::default().evaluate_with(&all, &expr, times, &options(text), &[]));
+            let nodes = || {
+                let before = asked.answers();
+                assert_eq!(shown(evaluate(&begin(&fanout), text, times, true)), alone, "{text}");
+                asked.answers().into_iter().filter(|(node, answers)| before[node] < *answers).count()
+            };
+            let (first, repeated) = (nodes(), nodes());
+            assert!(first > 1, "{text}: {first}");
+            assert_eq!(repeated, 1, "{text}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fragments_survive_nodes_that_fail() {
     for fault in [Fault::Fails, Fault::Refuses, Fault::Hangs] {

@@ -69,6 +69,45 @@ fn store_of(state: &ClusterState, target: &Target, excluded: &Excluded) -> Optio
 }
 
 #[test]
+fn few_nodes_cover_every_shard_once() {
+    for (ingesters, at_most) in [(3, 1), (4, 2), (5, 3), (9, 5)] {
+        let state = state(0, ingesters, 64);
+        let mut first = BTreeSet::new();
+        for key in 0..40 {
+            let assignments = fewest_nodes(&state, "f0", &ShardSet::all(64), key).unwrap();
+            assert!(assignments.len() <= at_most, "{} of {ingesters}", assignments.len());
+            first.insert(assignments[0].member.id.clone());
+            let mut covered = ShardSet::new();
+            for Assignment { member, target } in &assignments {
+                let Target::Shards(shards) = target else { panic!("{target:?}") };
+                assert!(shards.iter().all(|shard| state.shard(shard).unwrap().is_in_sync(&member.id)));
+                assert!(shards.is_disjoint(&covered));
+                covered = covered.union(shards);
+            }
+            assert_eq!(covered, ShardSet::all(64));
+        }
+        assert!(first.len() > 1, "queries spread over the nodes");
+    }
+}
+
+#[test]
+fn few_nodes_are_none_that_are_down_and_the_local_one_comes_first() {
+    let mut state = state(0, 3, 64);
+    let nodes = |state: &ClusterState, local| {
+        let assignments = fewest_nodes(state, local, &ShardSet::all(64), 7)?;
+        Some(assignments.iter().map(|assignment| assignment.member.id.clone()).collect::<Vec<_>>())
+    };
+    for local in ["i0", "i1", "i2"] {
+        assert_eq!(nodes(&state, local), Some(vec![local.to_string()]));
+    }
+    set_state(&mut state, "i0", MemberState::Down);
+    assert!(!nodes(&state, "i0").unwrap().contains(&"i0".to_string()));
+    set_state(&mut state, "i1", MemberState::Down);
+    set_state(&mut state, "i2", MemberState::Down);
+    assert_eq!(nodes(&state, "f0"), None);
+}
+
+#[test]
 fn shards_are_spread_evenly() {
     let routes = route(&state(0, 5, 64), "t", "f1", &all_shards(64), &Excluded::default());
     assert!(routes.is_complete());
