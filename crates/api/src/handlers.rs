@@ -9,12 +9,14 @@ mod features;
 mod federate;
 mod lifecycle;
 mod metadata;
+mod notifications;
 mod query;
 mod read;
 mod respond;
 mod rule_config;
 mod rules;
 mod search;
+mod self_metrics;
 mod series;
 mod status;
 mod targets;
@@ -60,8 +62,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/status/tsdb", get(status::tsdb))
         .route("/status/tsdb/blocks", get(status::blocks))
         .route("/status/walreplay", get(status::wal_replay))
+        .route("/status/self_metrics", get(self_metrics::self_metrics))
         .route("/status/active_queries", get(active::list))
         .route("/status/active_queries/{id}", delete(active::cancel))
+        .route("/notifications", get(notifications::current))
+        .route("/notifications/live", get(notifications::live))
         .route("/features", get(features::features))
         .route("/read", post(read::read))
         .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))

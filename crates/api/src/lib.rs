@@ -11,6 +11,7 @@ pub mod config;
 pub mod error;
 mod handlers;
 pub mod json;
+pub mod notifications;
 pub mod params;
 pub mod query_log;
 mod remote_read;

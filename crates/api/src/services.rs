@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 pub use rules::{Alert, AlertingRule, Alertmanagers, Rule, RuleConfigCall, RuleGroup, Rules};
 
 use pharos_model::{Labels, Matcher, MetricType, TenantId, TimeRange};
+use prometheus::proto::MetricFamily;
 use serde::Serialize;
 
 use crate::ApiError;
+use crate::notifications::Notifications;
 
 /// The rest of the node, as the API sees it.
 #[async_trait::async_trait]
@@ -22,6 +24,10 @@ pub trait Services: Send + Sync + 'static {
     async fn reload(&self) -> Result<Option<String>, String>;
     /// Starts a graceful shutdown of the process.
     fn quit(&self);
+    /// Returns what an operator should know now.
+    fn notifications(&self) -> &Notifications;
+    /// Returns the metrics of the process.
+    fn metric_families(&self) -> Vec<MetricFamily>;
     /// Returns the metrics of the process in the text exposition format.
     fn metrics_text(&self) -> String;
     /// Returns the configuration as YAML, with all defaults and without secrets. Settings of single tenants are left out unless

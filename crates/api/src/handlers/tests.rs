@@ -9,10 +9,12 @@ use pharos_model::{Labels, Matcher, MemoryAccount, SelectError, TenantId, TimeRa
 use pharos_promql::Engine;
 use pharos_querier::Fanout;
 use pharos_testkit::{ManualClock, MemorySeries, MemorySource};
+use prometheus::proto::MetricFamily;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::error::ErrorKind;
+use crate::notifications::Notifications;
 use crate::services::{
     Alertmanagers, Block, BuildInfo, RelabelStep, RuleConfigCall, Rules, RuntimeInfo, TargetMetadata, Targets,
     TsdbStatus, WalReplay,
@@ -20,7 +22,7 @@ use crate::services::{
 use crate::{Api, ApiConfig, ApiError, Services, router};
 
 /// Services of a node that is not ready and has nothing to show.
-struct NoServices;
+struct NoServices(Notifications);
 
 #[async_trait::async_trait]
 impl Services for NoServices {
@@ -34,6 +36,16 @@ impl Services for NoServices {
         Err("bad configuration".into())
     }
     fn quit(&self) {}
+    fn notifications(&self) -> &Notifications {
+        &self.0
+    }
+    fn metric_families(&self) -> Vec<MetricFamily> {
+        let registry = prometheus::Registry::new();
+        for name in ["up_total", "down_total"] {
+            registry.register(Box::new(prometheus::Counter::new(name, "Counts.").unwrap())).unwrap();
+        }
+        registry.gather()
+    }
     fn metrics_text(&self) -> String {
         "up 1\n".into()
     }
@@ -107,7 +119,8 @@ async fn send_to(source: Arc<MemorySource>, config: ApiConfig, request: Request<
     let sources = Fanout::new(vec![source]);
     let clock = Arc::new(ManualClock::at(20_000));
     let (registry, memory) = (prometheus::Registry::new(), MemoryAccount::unlimited());
-    let api = Api::create(config, Engine::default(), sources, Arc::new(NoServices), memory, clock, &registry).unwrap();
+    let services = Arc::new(NoServices(Notifications::new(1)));
+    let api = Api::create(config, Engine::default(), sources, services, memory, clock, &registry).unwrap();
     let response = router(api).oneshot(request).await.unwrap();
     let status = response.status();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -552,4 +565,20 @@ async fn the_rule_api_can_be_disabled_and_is_bounded() {
     *hostile.body_mut() = Body::from(vec![0xff]);
     let (status, _) = send_to(source(), ApiConfig::default(), hostile).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn own_metrics_are_chosen_by_a_pattern_for_whole_names() {
+    for (pattern, names) in [("", vec!["down_total", "up_total"]), ("up.*", vec!["up_total"]), ("up", Vec::new())] {
+        let families = data(&format!("/api/v1/status/self_metrics?metric_name_pattern={pattern}")).await;
+        let found: Vec<&str> = families.as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
+        assert_eq!(found, names, "{pattern}");
+    }
+    let error = bad_data("/api/v1/status/self_metrics?metric_name_pattern=(").await;
+    assert!(error.starts_with("invalid metric_name_pattern: "), "{error}");
+}
+
+#[tokio::test]
+async fn notifications_are_a_list() {
+    assert_eq!(data("/api/v1/notifications").await, json!([]));
 }

@@ -58,7 +58,6 @@ const FLAGS: &[(&str, bool, &str, Handling)] = &[
     ("web.config.file", VALUE, "", OPEN_LISTENER),
     ("web.console.libraries", VALUE, "console_libraries", NoMeaning),
     ("web.console.templates", VALUE, "consoles", NoMeaning),
-    ("web.max-notifications-subscribers", VALUE, "16", NoMeaning),
     ("web.user-assets", VALUE, "", NoMeaning),
 ];
 

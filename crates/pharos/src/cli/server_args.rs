@@ -144,6 +144,10 @@ pub struct WebArgs {
     #[arg(long = "web.max-connections", value_name = "N", default_value = "512", value_parser = positive_count)]
     pub max_connections: u64,
 
+    /// Concurrent clients of /api/v1/notifications/live; others get status 204
+    #[arg(long = "web.max-notifications-subscribers", value_name = "N", default_value = "16")]
+    pub max_notifications_subscribers: usize,
+
     /// Timeout for reading a request, and for idle connections
     #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
     pub read_timeout: Duration,

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use object_store::ObjectStore;
+use pharos_api::notifications::Notifications;
 use pharos_api::{Api, ApiConfig};
 use pharos_block::objects::{ObjectStoreConfig, StoreMetrics};
 use pharos_cluster::state::DEFAULT_SHARDS;
@@ -317,7 +318,21 @@ fn services(
         query_args: args.query.clone(),
         query_limits: api.limits.clone(),
         query_log: api.query_log.clone(),
+        notifications: notifications(parts),
     })
+}
+
+/// What an operator should know. Those who follow it learn that the server stops.
+fn notifications(parts: &Parts<'_>) -> Arc<Notifications> {
+    let notifications = Arc::new(Notifications::new(parts.args.web.max_notifications_subscribers));
+    let (stopping, mut stopped, clock) = (notifications.clone(), parts.stopped.clone(), parts.clock.clone());
+    tokio::spawn(async move {
+        // Without a sender the server is gone, too.
+        let _stopped = stopped.wait_for(|stopped| *stopped).await;
+        stopping.raise("Pharos is shutting down and gracefully stopping all operations.", clock.now_ms());
+        stopping.close();
+    });
+    notifications
 }
 
 /// The cluster administration API.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use pharos_api::notifications::Notifications;
 use pharos_api::query_log::QueryLog;
 use pharos_api::services::{
     Alertmanagers, Block, BlockCompaction, BlockStats, BuildInfo, HeadStats, NameCount, RelabelStep, RuleConfigCall,
@@ -19,6 +20,7 @@ use pharos_receive::Receiver;
 use pharos_scrape::Scraper;
 use pharos_transport::agent_v1::TargetsRequest;
 use prometheus::Registry;
+use prometheus::proto::MetricFamily;
 use tokio::sync::watch;
 
 use super::deletions::SeriesDeletions;
@@ -39,6 +41,9 @@ use crate::reload::ConfigHandle;
 
 /// The version of Prometheus whose API is served. Grafana enables features by it.
 const API_VERSION: &str = "3.15.0";
+
+/// Prometheus's words for a reload that failed.
+const RELOAD_FAILED: &str = "Configuration reload has failed.";
 
 /// The running node, as seen by the API.
 pub(super) struct NodeServices {
@@ -68,6 +73,7 @@ pub(super) struct NodeServices {
     pub(super) query_args: QueryArgs,
     pub(super) query_limits: Arc<ArcSwap<LimitsByTenant>>,
     pub(super) query_log: Arc<QueryLog>,
+    pub(super) notifications: Arc<Notifications>,
 }
 
 impl NodeServices {
@@ -101,6 +107,7 @@ impl NodeServices {
                 if let Some(level) = loaded.config.runtime.log_level {
                     self.log.set_level(level);
                 }
+                self.notifications.withdraw(RELOAD_FAILED);
                 tracing::info!("reloaded the configuration");
                 let notice = restart::notice(&restart::needed_for(&self.config_at_start.config, &loaded.config));
                 notice.iter().for_each(|notice| tracing::warn!("{notice}"));
@@ -108,6 +115,7 @@ impl NodeServices {
                 Ok(notice)
             }
             Err(error) => {
+                self.notifications.raise(RELOAD_FAILED, self.clock.now_ms());
                 tracing::error!(%error, "could not reload the configuration; keeping the previous one");
                 Err(error.to_string())
             }
@@ -144,6 +152,14 @@ impl Services for NodeServices {
 
     fn quit(&self) {
         self.stop.send_replace(true);
+    }
+
+    fn notifications(&self) -> &Notifications {
+        &self.notifications
+    }
+
+    fn metric_families(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
     }
 
     fn metrics_text(&self) -> String {
