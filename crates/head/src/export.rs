@@ -1,4 +1,4 @@
-//! Copies shards to another node: everything that is not flushed, as batches to append there.
+//! Copies shards to another node, as batches to append there: everything that is not flushed, or all that is in memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::series::{SampleRun, Series, float_samples};
 use crate::time_digests::Intervals;
 use crate::window::FlushedWindows;
 
-/// Iterates over the unflushed samples of some shards of a tenant in batches; see [`Head::export`].
+/// Iterates over the samples of some shards of a tenant in batches; see [`Head::export`].
 pub struct Export {
     flushed: FlushedWindows,
     /// Samples in these intervals are skipped.
     excluded: Intervals,
-    /// Only flushed samples in these intervals are exported, instead of the unflushed ones.
-    flushed_in: Option<Intervals>,
+    /// Whether flushed samples that are still in memory are exported, too.
+    with_flushed: bool,
     max_bytes: usize,
     metadata: IntoIter<(String, Metadata)>,
     exemplars: HashMap<Labels, Vec<Exemplar>>,
@@ -47,7 +47,7 @@ impl Head {
         let mut export = Export {
             flushed: FlushedWindows::new(self.schedule.clone()),
             excluded: Intervals::default(),
-            flushed_in: None,
+            with_flushed: false,
             max_bytes: max_bytes.max(1),
             metadata: Vec::new().into_iter(),
             exemplars: HashMap::new(),
@@ -81,11 +81,9 @@ impl Export {
         self
     }
 
-    /// Exports the flushed samples in some intervals that are still in memory, instead of the unflushed ones, without exemplars
-    /// and metadata. Pass the batches to [`Head::yield_to`] of the other head.
-    pub fn flushed_in(mut self, intervals: Intervals) -> Self {
-        self.flushed_in = Some(intervals);
-        (self.metadata, self.exemplars) = (Vec::new().into_iter(), HashMap::new());
+    /// Exports flushed samples that are still in memory, too.
+    pub fn with_flushed(mut self) -> Self {
+        self.with_flushed = true;
         self
     }
 
@@ -94,12 +92,12 @@ impl Export {
         self.done
     }
 
-    /// Reads the unflushed samples of a series.
+    /// Reads the samples of a series.
     fn read(&mut self, series: Arc<Series>) -> PartialSeries {
         let mut floats = Vec::new();
         let mut histograms = Vec::new();
         series.data.lock().for_each_run(|run| {
-            if self.flushed.is_flushed(run.window_t(), series.shard, run.generation()) != self.flushed_in.is_some() {
+            if !self.with_flushed && self.flushed.is_flushed(run.window_t(), series.shard, run.generation()) {
                 return;
             }
             match run {
@@ -113,10 +111,7 @@ impl Export {
                 }
             }
         });
-        let is_wanted = |t: i64| match &self.flushed_in {
-            Some(intervals) => intervals.contains(series.shard, t),
-            None => !self.excluded.contains(series.shard, t),
-        };
+        let is_wanted = |t: i64| !self.excluded.contains(series.shard, t);
         floats.retain(|s| is_wanted(s.t));
         histograms.retain(|s| is_wanted(s.t));
         floats.sort_unstable_by_key(|s| s.t);

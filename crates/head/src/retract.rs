@@ -39,8 +39,8 @@ impl Head {
         self.remove_unwanted(tenant, batch, taken, deletions, Stored::Same)
     }
 
-    /// Removes what memory holds at the timestamps of a batch of [`Export::flushed_in`](crate::Export::flushed_in), where it is
-    /// another value that is not flushed: the values of the batch are in blocks. `deletions` is the number of the newest
+    /// Removes what memory holds at the timestamps of a batch, where it is another value that is not flushed: the values of the
+    /// batch are in blocks. `deletions` is the number of the newest
     /// deletion that the batch takes into account: the newest that was applied here, or nothing is removed. Returns how many
     /// were removed.
     pub fn yield_to(

@@ -1,4 +1,4 @@
-//! Digests of unflushed samples by shard and time interval. Two heads compare theirs to copy only what one of them lacks.
+//! Digests of the samples in memory by shard and time interval. Two heads compare theirs to copy only what one of them lacks.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,7 +6,7 @@ use pharos_model::{ShardDigest, ShardSet, TenantId};
 
 use crate::head::Head;
 
-/// Digests of the unflushed samples of some shards of a tenant, one a shard and interval.
+/// Digests of the samples in memory of some shards of a tenant, one a shard and interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeDigests {
     interval_ms: i64,
@@ -39,19 +39,10 @@ impl TimeDigests {
 
     /// The intervals whose digests are equal on both sides; none when the widths differ.
     pub fn matching(&self, other: &TimeDigests) -> Intervals {
-        self.compared(other, true)
-    }
-
-    /// The other intervals of this side; all of them when the widths differ.
-    pub fn differing(&self, other: &TimeDigests) -> Intervals {
-        self.compared(other, false)
-    }
-
-    fn compared(&self, other: &TimeDigests, is_same: bool) -> Intervals {
         let same_width = self.interval_ms == other.interval_ms;
         let matches = |at: &(u32, i64), digest: &ShardDigest| same_width && other.digests.get(at) == Some(digest);
-        let wanted = self.digests.iter().filter(|(at, digest)| matches(at, digest) == is_same);
-        Intervals { interval_ms: self.interval_ms, intervals: wanted.map(|(at, _)| *at).collect() }
+        let matching = self.digests.iter().filter(|(at, digest)| matches(at, digest));
+        Intervals { interval_ms: self.interval_ms, intervals: matching.map(|(at, _)| *at).collect() }
     }
 }
 
@@ -63,12 +54,11 @@ impl Intervals {
 }
 
 impl Head {
-    /// Digests the unflushed samples of some shards in intervals of `interval_ms` milliseconds. Samples that are appended
-    /// concurrently may or may not be included.
+    /// Digests the samples of some shards in memory, flushed or not, in intervals of `interval_ms` milliseconds. Samples that are
+    /// appended concurrently may or may not be included.
     pub fn time_digests(&self, tenant: &TenantId, shards: &ShardSet, interval_ms: i64) -> TimeDigests {
         let mut digests = TimeDigests::new(interval_ms);
         let Some(tenant) = self.tenants.get(tenant) else { return digests };
-        let flushed = tenant.flushed.read().clone();
         let width = digests.interval_ms;
         for series in tenant.series_of(shards) {
             // Samples of a series are mostly in order, so the map is touched once an interval and not once a sample.
@@ -87,11 +77,7 @@ impl Head {
                 }
                 digest.add(series.hash, t, value);
             };
-            series.data.lock().for_each_run(|run| {
-                if !flushed.is_flushed(run.window_t(), series.shard, run.generation()) {
-                    run.values(&mut add);
-                }
-            });
+            series.data.lock().for_each_run(|run| run.values(&mut add));
             store(interval, digest);
         }
         digests

@@ -93,7 +93,7 @@ async fn a_copy_replaces_what_a_learner_took_from_a_sender_that_died() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_learner_gives_up_a_value_that_differs_from_the_shipped_one() {
+async fn a_copy_replaces_a_value_that_differs_from_the_shipped_one() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.write(&[V1, (2, 10, 5.0)]).await;
     cluster.end_window();
@@ -104,12 +104,35 @@ async fn a_learner_gives_up_a_value_that_differs_from_the_shipped_one() {
     cluster.write_to("C", &[V2, (2, 10, 5.0), (3, 10, 6.0)]).await;
     cluster.catch_up("C");
     cluster.in_sync("C").await;
-    assert_eq!(held(cluster.node("C")), [(2, 10, 5.0), (3, 10, 6.0)]);
+    assert_eq!(held(cluster.node("C")), [V1, (2, 10, 5.0), (3, 10, 6.0)]);
     assert_eq!(cluster.conflicts("C"), 1, "this test planted one");
     cluster.lead("C").await;
     cluster.clock.advance(std::time::Duration::from_secs(600));
     cluster.tick("C").await;
     assert!(in_blocks(&cluster).await.contains(&V1));
+}
+
+/// It was away while the value was written and shipped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_has_just_caught_up_refuses_another_value_than_the_shipped_one() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&[V1]).await;
+    cluster.end_window();
+    cluster.tick("A").await;
+    cluster.start("C").await;
+    cluster.add_learner("C").await;
+    cluster.catch_up("C");
+    cluster.in_sync("C").await;
+    cluster.lead("C").await;
+    assert_eq!(cluster.write_once(&[V2]).await, 1);
+    for name in ["A", "B", "C"] {
+        assert_eq!(held(cluster.node(name)), [V1], "{name}");
+    }
+    cluster.clock.advance(std::time::Duration::from_secs(600));
+    for name in ["A", "B", "C"] {
+        cluster.tick(name).await;
+    }
+    assert!(in_blocks(&cluster).await.iter().all(|point| *point == V1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

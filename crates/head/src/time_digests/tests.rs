@@ -37,16 +37,6 @@ fn intervals_of_another_width_never_match() {
 }
 
 #[test]
-fn every_interval_of_one_side_matches_or_differs() {
-    let ours = digests(100, &[(1, 0, 7), (1, 1, 8), (2, 0, 9)]);
-    let differing = ours.differing(&digests(100, &[(1, 0, 7), (1, 1, 80), (3, 0, 9)]));
-    assert!(!differing.contains(1, 0));
-    assert!(differing.contains(1, 100) && differing.contains(2, 0));
-    assert!(!differing.contains(3, 0), "no digest on this side");
-    assert!(ours.differing(&digests(200, &[(1, 0, 7)])).contains(1, 0));
-}
-
-#[test]
 fn no_digests_match_nothing() {
     assert!(!Intervals::default().contains(0, 0));
 }

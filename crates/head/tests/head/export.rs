@@ -151,11 +151,16 @@ fn only_intervals_that_differ_are_exported() {
 }
 
 #[test]
-fn flushed_samples_are_not_digested() {
+fn flushed_samples_are_digested_and_exported_if_that_is_asked_for() {
     let head = filled(3, 5);
+    let digests = || head.time_digests(&tenant(), &all_shards(), INTERVAL);
+    let before = digests();
     let cut = head.cut(&tenant(), 0, &all_shards());
     head.mark_flushed(&cut).wait().unwrap();
-    assert_eq!(head.time_digests(&tenant(), &all_shards(), INTERVAL).iter().count(), 0);
+    assert_eq!(digests(), before);
+    let export = || head.export(&tenant(), &all_shards(), None, 1000);
+    assert_eq!(export().count(), 0);
+    assert_eq!(export().with_flushed().map(|batch| batch.samples.len()).sum::<usize>(), 15);
 }
 
 #[test]

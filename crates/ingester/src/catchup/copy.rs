@@ -6,8 +6,10 @@
 //! continues where it stopped, from any source. Each batch is inserted as if its samples had been written before the
 //! deletions that its source did not know.
 //!
-//! The source is in sync, so its values win over what this node took before, also those that are in blocks already: of the
-//! slices that differ it also sends what it has flushed, and this node gives up other values for those timestamps.
+//! The source is in sync, so its values win over what this node took before. It sends all that it has in memory, also what is in
+//! blocks already: a replica refuses another value only for a timestamp that it has in memory, and it may lead the shard at once.
+//! What this node gets of blocks is compared with them like everything that another node has flushed. Sources of earlier
+//! versions send flushed samples separately and only where this node has others, which it gives up then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -231,8 +233,8 @@ struct Inserted {
 
 impl Copy {
     /// Inserts a batch, apart from samples about which a leader has decided since this node began to learn. Everything else wins
-    /// over what this node took before, because the source is in sync. Samples that the source has flushed are in blocks, so
-    /// this node only gives up what differs from them.
+    /// over what this node took before, because the source is in sync. Where a source of an earlier version says that it has
+    /// flushed the samples, this node only gives up what differs from them.
     fn insert_undecided(
         &self,
         tenant: &TenantId,

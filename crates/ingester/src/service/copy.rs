@@ -1,4 +1,4 @@
-//! The source of a copy: raises the fence, then reads everything that no block holds of some shards.
+//! The source of a copy: raises the fence, then reads everything that is in memory of some shards.
 //!
 //! Samples that were acknowledged before the learner's epoch are in this head when the fence is raised, because this replica
 //! is in sync. Samples that are acknowledged under the learner's epoch are also sent to the learner. So the copy and the
@@ -37,8 +37,6 @@ struct Copy {
     /// Digests of what the learner already has, by tenant.
     held: Vec<(TenantId, TimeDigests)>,
     slice_ms: i64,
-    /// Whether the learner understands batches of flushed samples.
-    takes_flushed: bool,
     batches: mpsc::Sender<Result<CopyResponse, Status>>,
 }
 
@@ -85,8 +83,7 @@ pub(super) fn serve(
     let shards: ShardSet = asked.iter().map(|(shard, _)| *shard).collect();
     tracing::info!(learner = request.learner, %shards, "serving a copy to a learner");
     let (batches, stream) = mpsc::channel(BATCH_BUFFER);
-    let takes_flushed = request.takes_flushed;
-    let copy = Copy { ingester, shards, after, held, slice_ms, takes_flushed, batches };
+    let copy = Copy { ingester, shards, after, held, slice_ms, batches };
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
         // Samples that the learner has deleted must not return with the copy.
@@ -123,21 +120,17 @@ impl Copy {
             };
             let head = &self.ingester.head;
             let deletions = head.last_deletion(&tenant);
-            let mut export = head.export(&tenant, &self.shards, after, BATCH_BYTES);
+            let mut export = head.export(&tenant, &self.shards, after, BATCH_BYTES).with_flushed();
             if let Some((_, held)) = self.held.iter().find(|(of, _)| *of == tenant) {
                 let ours = head.time_digests(&tenant, &self.shards, self.slice_ms);
                 export = export.excluding(held.matching(&ours));
-                if self.takes_flushed {
-                    let flushed = head.export(&tenant, &self.shards, None, BATCH_BYTES);
-                    self.send_all(&tenant, flushed.flushed_in(held.differing(&ours)), deletions, true)?;
-                }
             }
-            self.send_all(&tenant, export, deletions, false)?;
+            self.send_all(&tenant, export, deletions)?;
         }
         Ok(())
     }
 
-    fn send_all(&self, tenant: &TenantId, mut export: Export, deletions: u64, flushed: bool) -> Result<(), Closed> {
+    fn send_all(&self, tenant: &TenantId, mut export: Export, deletions: u64) -> Result<(), Closed> {
         let mut encoder = AppendEncoder::default();
         while let Some(batch) = export.next() {
             let mut bytes = Vec::new();
@@ -145,10 +138,9 @@ impl Copy {
             let response = CopyResponse {
                 tenant: tenant.as_str().into(),
                 batch: bytes.into(),
-                // Only unflushed samples are copied.
-                position: export.position().filter(|_| !flushed),
+                position: export.position(),
                 deletions: Some(deletions),
-                flushed,
+                flushed: false,
             };
             self.batches.blocking_send(Ok(response)).map_err(|_| Closed)?;
         }
