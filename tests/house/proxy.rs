@@ -36,10 +36,10 @@ fn mistakes(text: &str, services: &BTreeSet<&str>) -> Vec<String> {
         }
         for words in lines {
             match words[..] {
-                ["use_backend" | "default_backend", name, ..] => {
-                    if !sections.iter().any(|(heading, _)| heading[..] == ["backend", name]) {
-                        mistakes.push(format!("backend {name} is missing"));
-                    }
+                ["use_backend" | "default_backend", name, ..]
+                    if !sections.iter().any(|(heading, _)| heading[..] == ["backend", name]) =>
+                {
+                    mistakes.push(format!("backend {name} is missing"));
                 }
                 ["server-template", _, _, address, ..] => {
                     let host = address.split(':').next().unwrap_or_default();
