@@ -2,8 +2,9 @@
 //!
 //! [`route`] decides, purely and from a view, which node reads what. [`dispatch`] sends the reads, and sends them to other
 //! nodes when one fails or is slow. [`cluster_query`] merges the responses of a query. [`fragments`] evaluates parts of a
-//! query where the samples are. [`small`] remembers which queries are worth few requests. [`timing`] measures it all for `analyze`. A query keeps the view that it began with, which
-//! [`view_proof`] proves to be current; nodes answer under that view or refuse.
+//! query where the samples are. [`small`] remembers which queries are worth few requests. [`timing`] measures it all for
+//! `analyze`. A query keeps the view that it began with, which [`view_proof`] proves to be current; nodes answer under that
+//! view or refuse.
 //!
 //! None of this runs on the only node that holds samples: [`Cluster::alone`] gives its roles to the fan-out directly.
 

@@ -103,8 +103,7 @@ impl Cluster {
         let _first_stays = self.engine.set(Arc::downgrade(engine));
     }
 
-    /// Replaces the other replicas, whose list is kept elsewhere, such as in the member list of a cluster. Those that are not
-    /// listed are forgotten.
+    /// Takes a new list of the other replicas, such as the members of a cluster. Replicas that are not on it are forgotten.
     pub fn set_peers(&self, peers: &[ReplicaInfo]) {
         self.state.lock().members.set_peers(peers, self.clock.monotonic());
     }

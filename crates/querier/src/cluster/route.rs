@@ -1,9 +1,10 @@
 //! Routes targets to nodes: pure functions over a view.
 //!
 //! Each shard goes to one in-sync replica: the local one if there is one, else the one that rendezvous hashing prefers, so
-//! that all frontends spread the shards evenly and identically. Queries that are known to be small ask as few nodes as possible. Blocks are divided by time, and each range goes to one store
-//! by rendezvous hashing of tenant and range, so that a block is cached by one store. Nodes in quarantine are ranked last;
-//! nodes that failed within the read are not candidates.
+//! that all frontends spread the shards evenly and identically. Queries that are known to be small go to as few nodes as
+//! possible instead. Blocks are divided by time, and each range goes to one store by rendezvous hashing of tenant and range,
+//! so that a block is cached by one store. Nodes in quarantine are ranked last; nodes that failed within the read are not
+//! candidates.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,14 +146,12 @@ fn route_shards(state: &ClusterState, tenant: &str, local: &str, shards: &ShardS
 pub(crate) fn fewest_nodes(state: &ClusterState, local: &str, shards: &ShardSet, key: u64) -> Option<Vec<Assignment>> {
     let mut holders: BTreeMap<&str, (&Arc<Member>, ShardSet)> = BTreeMap::new();
     let mut left = ShardSet::new();
-    // Nothing was written to shards that were never placed.
-    for (shard, placed) in
-        shards.iter().filter_map(|shard| Some((shard, state.shard(shard)?))).filter(|(_, s)| s.epoch > 0)
-    {
+    for shard in shards.iter() {
+        // Nothing was written to shards that were never placed.
+        let Some(placed) = state.shard(shard).filter(|shard| shard.epoch > 0) else { continue };
         left.insert(shard);
-        for member in
-            placed.in_sync.iter().filter_map(|node| state.member(node)).filter(|member| member.state.is_live())
-        {
+        let members = placed.in_sync.iter().filter_map(|node| state.member(node));
+        for member in members.filter(|member| member.state.is_live()) {
             holders.entry(&member.id).or_insert_with(|| (member, ShardSet::new())).1.insert(shard);
         }
     }
