@@ -3,6 +3,7 @@
 mod calls;
 mod clocks;
 mod identity;
+mod members;
 mod proofs;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

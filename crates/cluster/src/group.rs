@@ -1,6 +1,6 @@
 //! A node of the Raft group: its Raft instance, and how it takes proposals, heartbeats and pledges.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::cluster_clock::ClusterClock;
 use crate::config::{BootstrapMode, MetaComponents, MetaConfig};
 use crate::error::MetaError;
 use crate::feed::Feed;
+use crate::heartbeats::Heard;
 use crate::raft::disk::Disk;
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::Machine;
@@ -56,8 +57,8 @@ pub(crate) struct Group {
     /// The time with which this node stamps commands while it leads.
     pub(crate) time: Arc<ClusterClock>,
     pub(crate) remote: Remote,
-    /// When the leader last heard of each member, on its monotonic clock.
-    pub(crate) heard: Mutex<HashMap<String, Duration>>,
+    /// When this node, if it leads, heard of each member.
+    pub(crate) heard: Mutex<Heard>,
     /// The members that said in their last heartbeat that they cannot write.
     pub(crate) unwritable: Mutex<BTreeSet<String>>,
     /// What members reported of their clocks while this node led.
@@ -199,7 +200,10 @@ impl Group {
             let made_now = if self.raft.is_leader() { command.made_at(self.time.now_ms()) } else { None };
             let proposal = Proposal(made_now.map_or_else(|| command.clone(), Arc::new));
             let forward = match self.raft.client_write(proposal).await {
-                Ok(written) => return Ok(written.data),
+                Ok(written) => {
+                    self.note_joined(&command);
+                    return Ok(written.data);
+                }
                 Err(RaftError::Fatal(fatal)) => return Err(MetaError::Stopped(fatal.to_string())),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => forward,
                 // The entry may still be in another leader's log. Commands are idempotent, so sending it twice is safe.
@@ -302,6 +306,12 @@ impl Group {
         tokio::time::timeout(CONFIRM_TIMEOUT, confirming).await.unwrap_or_else(late)
     }
 
+    fn note_joined(&self, command: &Command) {
+        if let Command::Join { member, .. } = command {
+            self.heard.lock().joined(&member.id, self.clock.monotonic());
+        }
+    }
+
     /// Whether this node is the only voter, so that nothing is committed without it.
     pub(crate) fn is_alone(&self) -> bool {
         let metrics = self.raft.metrics();
@@ -337,11 +347,11 @@ impl Group {
         let known = view.member(&beat.node).is_some();
         self.note_writable(&beat, known);
         if beat.leaving {
-            self.heard.lock().remove(&beat.node);
+            self.heard.lock().left(&beat.node);
             return Ok(HeartbeatAnswer { known, version: view.version, ..HeartbeatAnswer::default() });
         }
         if known {
-            self.heard.lock().insert(beat.node.clone(), received);
+            self.heard.lock().beat(&beat.node, received);
         }
         let version = self.read_index(true).await.map_err(|error| Status::unavailable(error.to_string()))?;
         let known = self.feed.view().member(&beat.node).is_some();

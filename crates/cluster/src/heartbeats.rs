@@ -1,18 +1,57 @@
 //! Which members' leases have expired, and which members are back. Only the leader's clock is read, so clocks of different
 //! nodes are never compared.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::state::{ClusterState, Command, Member, MemberState, Role};
 
+/// When the leader heard of each member in its term, on its monotonic clock.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    at: HashMap<String, Duration>,
+    /// Members that have said that they leave, and have not joined again.
+    left: HashSet<String>,
+}
+
+impl Heard {
+    /// A heartbeat has arrived. One that was on its way when its sender left says nothing.
+    pub fn beat(&mut self, node: &str, now: Duration) {
+        if !self.left.contains(node) {
+            self.at.insert(node.to_string(), now);
+        }
+    }
+
+    /// A member has joined, so it is alive and has a full lease before its first heartbeat.
+    pub fn joined(&mut self, node: &str, now: Duration) {
+        self.left.remove(node);
+        self.at.insert(node.to_string(), now);
+    }
+
+    /// A member has said that it leaves.
+    pub fn left(&mut self, node: &str) {
+        self.at.remove(node);
+        self.left.insert(node.to_string());
+    }
+
+    /// Forgets all but the members of a state.
+    pub fn retain(&mut self, state: &ClusterState) {
+        self.at.retain(|node, _| state.members.contains_key(node));
+        self.left.retain(|node| state.members.contains_key(node));
+    }
+
+    fn of(&self, node: &str) -> Option<Duration> {
+        self.at.get(node).copied()
+    }
+}
+
 /// The heartbeats that the leader has received, and the leases that it applies.
 pub struct Heartbeats<'a> {
     /// The leader, which is always considered alive.
     pub leader: &'a str,
-    /// When each member last sent a heartbeat, on the leader's monotonic clock.
-    pub heard: &'a HashMap<String, Duration>,
+    /// When the leader heard of each member.
+    pub heard: &'a Heard,
     /// When it became the leader. Every member had a full lease then.
     pub leading_since: Duration,
     /// The leader's monotonic clock.
@@ -32,7 +71,7 @@ pub struct Heartbeats<'a> {
 pub fn due(state: &ClusterState, heartbeats: &Heartbeats<'_>) -> Vec<Command> {
     let mut due = Vec::new();
     for member in state.members.values() {
-        let heard = heartbeats.heard.get(&member.id).copied().filter(|heard| *heard >= heartbeats.leading_since);
+        let heard = heartbeats.heard.of(&member.id).filter(|heard| *heard >= heartbeats.leading_since);
         let silent_for = heartbeats.now.saturating_sub(heard.unwrap_or(heartbeats.leading_since));
         let keeps = member.has(Role::Ingester) || member.has(Role::Meta);
         let lease = if member.is_missed_soon() && !keeps { heartbeats.agent_lease } else { heartbeats.lease };
@@ -60,8 +99,8 @@ pub fn due(state: &ClusterState, heartbeats: &Heartbeats<'_>) -> Vec<Command> {
 /// The live members that have missed two heartbeats of this interval, even if their leases have not expired yet.
 pub fn silent(state: &ClusterState, heartbeats: &Heartbeats<'_>, interval: Duration) -> Vec<String> {
     let is_silent = |member: &&Arc<Member>| {
-        let heard =
-            heartbeats.heard.get(&member.id).copied().unwrap_or(heartbeats.leading_since).max(heartbeats.leading_since);
+        let since = heartbeats.leading_since;
+        let heard = heartbeats.heard.of(&member.id).unwrap_or(since).max(since);
         member.id != heartbeats.leader && heartbeats.now.saturating_sub(heard) > interval * 5 / 2
     };
     let live = state.members.values().filter(|member| member.state.is_live());
@@ -95,7 +134,7 @@ mod tests {
     const HOUR_MS: i64 = 3_600_000;
 
     /// A leader A since second 100, whose members were last heard at these seconds.
-    fn at<'a>(now: u64, heard: &'a HashMap<String, Duration>) -> Heartbeats<'a> {
+    fn at<'a>(now: u64, heard: &'a Heard) -> Heartbeats<'a> {
         Heartbeats {
             leader: "A",
             heard,
@@ -108,8 +147,31 @@ mod tests {
         }
     }
 
-    fn heard(of: &[(&str, u64)]) -> HashMap<String, Duration> {
-        of.iter().map(|(id, second)| (id.to_string(), Duration::from_secs(*second))).collect()
+    fn heard(of: &[(&str, u64)]) -> Heard {
+        let mut heard = Heard::default();
+        of.iter().for_each(|(id, second)| heard.beat(id, Duration::from_secs(*second)));
+        heard
+    }
+
+    #[test]
+    fn a_heartbeat_that_was_on_its_way_when_its_sender_left_revives_nobody() {
+        let mut known = heard(&[("B", 105)]);
+        known.left("B");
+        known.beat("B", Duration::from_secs(106));
+        let state = with(&[("B", Role::Ingester, Down)]);
+        assert!(due(&state, &at(107, &known)).is_empty());
+        known.joined("B", Duration::from_secs(108));
+        known.beat("B", Duration::from_secs(109));
+        assert_eq!(names(due(&state, &at(110, &known))), ["B Active"]);
+    }
+
+    #[test]
+    fn whoever_joins_has_a_full_lease() {
+        let mut known = Heard::default();
+        known.joined("B", Duration::from_secs(200));
+        let state = with(&[("B", Role::Ingester, Active)]);
+        assert!(due(&state, &at(210, &known)).is_empty());
+        assert_eq!(names(due(&state, &at(211, &known))), ["B Down"]);
     }
 
     use MemberState::{Active, Down, Draining};
@@ -152,7 +214,7 @@ mod tests {
     fn a_member_that_holds_nothing_is_forgotten_after_a_while() {
         let state = with(&[("D", Role::Ingester, Down), ("E", Role::Agent, Down)]);
         assert_eq!(names(due(&state, &at(110, &HashMap::new()))), ["E forgotten"], "an ingester may hold shards");
-        let unheard = HashMap::new();
+        let unheard = Heard::default();
         let soon = Heartbeats { now_ms: 600_000, ..at(110, &unheard) };
         assert!(due(&state, &soon).is_empty());
     }

@@ -2,7 +2,7 @@
 //!
 //! A round waits for nothing but the majority of the group. Pure functions decide what is due ([`heartbeats`], [`voters`], [`placement`]); this file applies it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use pharos_model::Clock;
 
 use crate::error::MetaError;
 use crate::group::Group;
-use crate::heartbeats::{self, Heartbeats};
+use crate::heartbeats::{self, Heard, Heartbeats};
 use crate::placement::{self, Backoff, PlacementContext};
 use crate::raft::types::Proposal;
 use crate::state::{Command, Member, Refusal, Settings};
@@ -39,7 +39,11 @@ pub(crate) async fn run(group: Arc<Group>) {
                 return;
             }
             let now = group.clock.monotonic();
-            let term = term.get_or_insert_with(|| LeaderTerm::starting_at(now));
+            let term = term.get_or_insert_with(|| {
+                // What it heard when it led before is out of date.
+                *group.heard.lock() = Heard::default();
+                LeaderTerm::starting_at(now)
+            });
             if let Err(error) = term.round(&group).await {
                 tracing::warn!(%error, retry_in = ?group.config.timing.round, "leader reconciliation failed");
             }
@@ -83,7 +87,7 @@ impl LeaderTerm {
     async fn leases(&self, group: &Group, view: &View) -> Result<(), MetaError> {
         let due = {
             let mut heard = group.heard.lock();
-            heard.retain(|node, _| view.members.contains_key(node));
+            heard.retain(view);
             heartbeats::due(view, &self.heartbeats(group, &heard))
         };
         for command in due {
@@ -93,7 +97,7 @@ impl LeaderTerm {
         Ok(())
     }
 
-    fn heartbeats<'a>(&self, group: &'a Group, heard: &'a HashMap<String, Duration>) -> Heartbeats<'a> {
+    fn heartbeats<'a>(&self, group: &'a Group, heard: &'a Heard) -> Heartbeats<'a> {
         let timing = &group.config.timing;
         Heartbeats {
             leader: &group.config.identity,

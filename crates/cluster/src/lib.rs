@@ -35,6 +35,7 @@ mod raft;
 mod remote;
 mod rounds;
 mod service;
+mod slots;
 pub mod state;
 mod view;
 mod voters;
@@ -50,6 +51,7 @@ pub use error::MetaError;
 pub use meta::{GroupStatus, Meta, Outcome};
 pub use proof::{ProveView, Unproven};
 pub use raft::types::raft_id;
+pub use slots::{SlotOwner, Slots, VIEW_TIMEOUT};
 pub use state::{
     Assignment, ClusterState, Command, DEFAULT_WEIGHT, HANDOFF_MS, Learner, Lease, Member, MemberState, PROTOCOL,
     Placement, Refusal, Response, Role, Settings, Shard,

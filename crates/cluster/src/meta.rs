@@ -38,6 +38,7 @@ use crate::raft::service::RaftService;
 use crate::raft::types::raft_id;
 use crate::remote::Remote;
 use crate::service::MetaService;
+use crate::slots::{SlotOwner, Slots};
 use crate::state::{Command, Member, MemberState, Response};
 use crate::view::View;
 
@@ -334,6 +335,11 @@ impl Meta {
     /// with every heartbeat of this node; none before the first.
     pub fn contact(&self) -> watch::Receiver<Option<Duration>> {
         self.contact.subscribe()
+    }
+
+    /// This node as an owner of slots, which go by the cluster's time.
+    pub fn slot_owner(&self, identity: &str, slots: Slots) -> SlotOwner {
+        SlotOwner::new(identity, slots, self.watch(), self.contact(), self.time.clone())
     }
 
     /// The newest view.

@@ -61,5 +61,21 @@ pub fn timeout<F: Future>(
     }
 }
 
+/// Waits for as long as it should take until the wall clock shows `deadline_ms`. A clock that is set back meanwhile does not
+/// make the wait longer, so it may end early.
+pub async fn sleep_towards_ms(clock: &dyn Clock, deadline_ms: i64) {
+    let left = deadline_ms.saturating_sub(clock.now_ms());
+    if left > 0 {
+        clock.sleep(Duration::from_millis(left as u64)).await;
+    }
+}
+
+/// Waits until the wall clock shows `deadline_ms`.
+pub async fn sleep_until_ms(clock: &dyn Clock, deadline_ms: i64) {
+    while clock.now_ms() < deadline_ms {
+        sleep_towards_ms(clock, deadline_ms).await;
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use pharos_model::TenantId;
+use pharos_model::clock::sleep_towards_ms;
 use pharos_rules::{Group, GroupOptions, RuleGroup};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::evaluation::{self, Shared};
-use crate::schedule::{Schedule, group_hash, sleep_until};
+use crate::schedule::{Schedule, group_hash};
 use crate::write;
 
 /// A group of a file, with the state of its rules.
@@ -122,12 +123,12 @@ impl RunningGroup {
         }
     }
 
-    /// Counts the slots as missed that were lost with the previous owner of the group, as far as the group's series show when
-    /// it was evaluated last.
-    async fn count_lost(self: &Arc<Self>, shared: &Arc<Shared>, slot_ms: i64) {
+    /// How many slots were lost with the previous owner of the group, which may be an earlier process of this ruler, as far as
+    /// the group's series show when it was evaluated last.
+    async fn lost_before(self: &Arc<Self>, shared: &Arc<Shared>, slot_ms: i64) -> u64 {
         match evaluation::evaluated_before(shared, self, slot_ms).await {
-            Ok(Some(last_ms)) => shared.metrics.missed(&self.key(), self.schedule.between(last_ms, slot_ms)),
-            Ok(None) => {}
+            Ok(Some(last_ms)) => self.schedule.between(last_ms, slot_ms),
+            Ok(None) => 0,
             Err(error) => {
                 let group = self.key();
                 tracing::warn!(
@@ -135,6 +136,7 @@ impl RunningGroup {
                     error,
                     "the evaluations that were lost with the group's previous ruler are not counted"
                 );
+                0
             }
         }
     }
@@ -152,31 +154,53 @@ impl RunningGroup {
             self.continue_from(&earlier);
         }
         let key = self.key();
-        let clock = shared.components.clock.clone();
+        let (clock, ownership) = (shared.components.clock.clone(), shared.components.ownership.clone());
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = shared.stopped() => return,
+            // In a cluster, slots go by the cluster's time, which comes with the first view.
+            () = ownership.await_fresh_view() => {}
+        }
         let mut slot_ms = self.first_slot(clock.now_ms());
+        let mut has_just_started = self.last().slot_ms.is_none();
         loop {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = shared.stopped() => return,
-                () = sleep_until(&*clock, slot_ms) => {}
+                () = sleep_towards_ms(&*clock, slot_ms) => {}
             }
             let in_flight = shared.begin();
-            shared.components.ownership.await_fresh_view().await;
+            ownership.await_fresh_view().await;
+            let now_ms = clock.now_ms();
+            if now_ms < slot_ms {
+                // The clock was set back during the wait; the slots go on from where it is.
+                slot_ms = slot_ms.min(self.schedule.first_after(now_ms));
+                continue;
+            }
             let was_owned = self.is_owned();
+            let has_just_started = std::mem::take(&mut has_just_started);
+            let due = self.schedule.due(slot_ms, now_ms);
+            slot_ms = due.slot_ms;
             if !self.set_owned(&shared, slot_ms) {
                 slot_ms = self.schedule.following(slot_ms, clock.now_ms()).slot_ms;
                 continue;
             }
+            // Whoever has taken the group over meanwhile counts what was missed.
+            if was_owned {
+                shared.metrics.missed(&key, due.missed);
+            }
             if !was_owned {
                 shared.metrics.announce(&key, &self.rules);
-                if shared.components.ownership.predecessor_is_gone(self.hash, slot_ms) {
-                    self.count_lost(&shared, slot_ms).await;
-                }
             }
+            let takes_over = ownership.is_shared() && (has_just_started || !was_owned);
+            let lost = if takes_over { self.lost_before(&shared, slot_ms).await } else { 0 };
             let began = clock.monotonic();
             let began_ms = clock.now_ms();
             evaluation::iterate(&shared, &self, slot_ms).await;
+            // Not before: if this ruler had died, the next one would count them, too.
+            shared.metrics.missed(&key, lost);
             let duration = clock.monotonic().saturating_sub(began);
             *self.last.lock() = LastEvaluation { began_ms: Some(began_ms), duration, slot_ms: Some(slot_ms) };
             shared.metrics.iterated(&key, began_ms, duration);

@@ -1,9 +1,7 @@
 //! When groups are evaluated. The hash of a group picks its slot within each interval, as in Prometheus, so that samples
 //! keep their timestamps when one replaces the other, and slots survive restarts.
 
-use std::time::Duration;
-
-use pharos_model::{Clock, TenantId};
+use pharos_model::TenantId;
 use xxhash_rust::xxh64::xxh64;
 
 /// The slots of a group.
@@ -35,6 +33,12 @@ impl Schedule {
         now_ms - since + self.interval_ms
     }
 
+    /// The slot to evaluate when the one at `slot_ms` was waited for and it is `now_ms`: the latest one. Those that passed
+    /// meanwhile are missed.
+    pub(crate) fn due(&self, slot_ms: i64, now_ms: i64) -> Next {
+        self.following(slot_ms - self.interval_ms, now_ms)
+    }
+
     /// How many slots lie between two others.
     pub(crate) fn between(&self, earlier_ms: i64, later_ms: i64) -> u64 {
         let slots = (later_ms.saturating_sub(earlier_ms)).div_euclid(self.interval_ms).saturating_sub(1);
@@ -61,17 +65,6 @@ pub(crate) fn group_hash(tenant: &TenantId, file: &str, name: &str) -> u64 {
         bytes.extend_from_slice(text.as_bytes());
     }
     xxh64(&bytes, 0)
-}
-
-/// Waits until the clock shows `deadline_ms`.
-pub(crate) async fn sleep_until(clock: &dyn Clock, deadline_ms: i64) {
-    loop {
-        let left = deadline_ms - clock.now_ms();
-        if left <= 0 {
-            return;
-        }
-        clock.sleep(Duration::from_millis(left as u64)).await;
-    }
 }
 
 #[cfg(test)]
@@ -101,6 +94,13 @@ mod tests {
     fn slots_that_are_over_are_missed() {
         assert_eq!(SCHEDULE.following(10_300, 12_400), Next { slot_ms: 12_300, missed: 1 });
         assert_eq!(SCHEDULE.following(10_300, 14_400), Next { slot_ms: 14_300, missed: 3 });
+    }
+
+    #[test]
+    fn whoever_wakes_late_evaluates_the_latest_slot() {
+        assert_eq!(SCHEDULE.due(10_300, 10_300), Next { slot_ms: 10_300, missed: 0 });
+        assert_eq!(SCHEDULE.due(10_300, 11_299), Next { slot_ms: 10_300, missed: 0 });
+        assert_eq!(SCHEDULE.due(10_300, 13_900), Next { slot_ms: 13_300, missed: 3 });
     }
 
     #[test]

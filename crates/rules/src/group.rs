@@ -114,11 +114,12 @@ impl Group {
         queries: &dyn RuleQueries,
     ) -> Result<Option<i64>, RuleError> {
         let before_ms = t_ms.saturating_sub(self.query_offset_ms).saturating_sub(1);
-        let mut newest = None;
         for rule in &self.rules {
-            newest = newest.max(rule.newest_sample(queries, before_ms, lookback_ms)?);
+            if let Some(newest_ms) = rule.newest_sample(queries, before_ms, lookback_ms)? {
+                return Ok(Some(newest_ms.saturating_add(self.query_offset_ms)));
+            }
         }
-        Ok(newest.map(|at_ms| at_ms.saturating_add(self.query_offset_ms)))
+        Ok(None)
     }
 
     /// The rules, by their positions, in batches that are evaluated one after another. The rules of one batch do not depend

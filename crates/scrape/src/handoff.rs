@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use futures::future::join_all;
 use parking_lot::Mutex;
 use pharos_model::Labels;
+use pharos_model::clock::sleep_until_ms;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -22,7 +23,6 @@ pub(crate) use self::pending::Pending;
 use self::record::HandoffRecord;
 use crate::loop_state::EndedLoop;
 use crate::ownership::{Owner, Plan};
-use crate::schedule::sleep_until;
 use crate::shared::{InFlight, Shared};
 use crate::targets::Target;
 
@@ -184,7 +184,7 @@ impl Handoffs {
             let from = watched.next_ms.max(clock.now_ms().saturating_sub(since_ms));
             let settled = self.own_slot(watched, from) + watched.interval_ms + watched.interval_ms / 10;
             tokio::select! {
-                () = sleep_until(clock, settled) => return true,
+                () = sleep_until_ms(clock, settled) => return true,
                 Ok(()) = plans.changed() => in_flight = Some(self.shared.begin()),
             }
         }

@@ -1,23 +1,15 @@
 //! Which targets this agent scrapes (invariant 15 of the design).
 //!
-//! [`plan`] decides, purely. [`Ownership`] keeps the plan up to date with the cluster's view and makes sure that no
-//! decision rests on a stale view: [`Ownership::await_fresh_view`] waits before a scrape until the view contains every
-//! change that has taken effect by then. An agent that loses contact with meta keeps its last view, because it is more
-//! likely that meta is down than that this agent alone is cut off. If it is cut off, other agents scrape its targets too
-//! until it catches up.
+//! [`plan`] decides, purely. [`Ownership`] keeps the plan up to date with the cluster's view, and [`SlotOwner`] makes sure that
+//! no decision rests on a stale one.
 
 mod plan;
 mod remote;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use pharos_cluster::placement::Timeline;
-use pharos_cluster::{HANDOFF_MS, Meta, View};
-use pharos_model::Clock;
-use pharos_model::clock::timeout;
+use pharos_cluster::{Meta, SlotOwner, Slots, View};
 use pharos_transport::Connect;
 use tokio::sync::{Semaphore, watch};
 use xxhash_rust::xxh3::xxh3_64;
@@ -27,13 +19,7 @@ pub(crate) use remote::MAX_MESSAGE_BYTES;
 pub use remote::RemoteAgents;
 
 use crate::handoff::record::HandoffRecord;
-use crate::schedule::sleep_until;
 
-/// How old a view may be for a decision. The other half of the handoff margin covers clock skew and the time that a
-/// change takes to commit.
-const MAX_VIEW_AGE: Duration = Duration::from_millis(HANDOFF_MS as u64 / 2);
-/// How long a scrape waits for a fresh view.
-const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 const MAX_CONCURRENT_HANDOFFS: usize = 16;
 
 /// Sends handoff records to other agents.
@@ -52,14 +38,9 @@ pub struct Ownership {
 }
 
 struct Cluster {
-    identity: String,
-    views: watch::Receiver<View>,
-    contact: watch::Receiver<Option<Duration>>,
-    clock: Arc<dyn Clock>,
+    owner: SlotOwner,
     peers: Arc<dyn Peers>,
     handoffs: Semaphore,
-    /// Whether the last wait for a fresh view timed out.
-    is_detached: AtomicBool,
 }
 
 impl Ownership {
@@ -74,29 +55,19 @@ impl Ownership {
     /// so the agent's loops must read [`Meta::cluster_clock`].
     pub fn in_cluster(identity: &str, meta: &Meta, connect: Arc<dyn Connect>) -> Arc<Self> {
         let peers = Arc::new(RemoteAgents::new(meta.watch(), connect));
-        let (clock, steps) = (meta.cluster_clock().clone(), meta.cluster_clock().steps());
-        Ownership::from_parts(identity, meta.watch(), meta.contact(), clock, steps, peers)
+        let owner = meta.slot_owner(identity, Slots::Targets);
+        Ownership::from_parts(owner, meta.watch(), meta.cluster_clock().steps(), peers)
     }
 
     /// As [`Ownership::in_cluster`], with the parts of meta's handle.
     pub(crate) fn from_parts(
-        identity: &str,
+        owner: SlotOwner,
         views: watch::Receiver<View>,
-        contact: watch::Receiver<Option<Duration>>,
-        clock: Arc<dyn Clock>,
         steps: watch::Receiver<Option<i64>>,
         peers: Arc<dyn Peers>,
     ) -> Arc<Self> {
-        let plan = follow(identity.to_string(), views.clone(), steps);
-        let cluster = Cluster {
-            identity: identity.to_string(),
-            views,
-            contact,
-            clock,
-            peers,
-            handoffs: Semaphore::new(MAX_CONCURRENT_HANDOFFS),
-            is_detached: AtomicBool::new(false),
-        };
+        let plan = follow(owner.identity().to_string(), views, steps);
+        let cluster = Cluster { owner, peers, handoffs: Semaphore::new(MAX_CONCURRENT_HANDOFFS) };
         Arc::new(Ownership { plan, cluster: Some(cluster), _static_plan: None })
     }
 
@@ -110,23 +81,10 @@ impl Ownership {
         self.plan.borrow().clone()
     }
 
-    /// Waits until the view is fresh enough for a scrape that is due now, or until the wait times out. After a timeout it
-    /// does not wait again until contact is back.
+    /// Waits until the view is fresh enough for a scrape that is due now; see [`SlotOwner::await_fresh_view`].
     pub(crate) async fn await_fresh_view(&self) {
-        let Some(cluster) = &self.cluster else { return };
-        let oldest = cluster.clock.monotonic().saturating_sub(MAX_VIEW_AGE);
-        let is_fresh = |contact: &Option<Duration>| contact.is_some_and(|contact| contact >= oldest);
-        if is_fresh(&cluster.contact.borrow()) {
-            cluster.is_detached.store(false, Ordering::Relaxed);
-            return;
-        }
-        if cluster.is_detached.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut contact = cluster.contact.clone();
-        let found = timeout(&*cluster.clock, VIEW_TIMEOUT, contact.wait_for(is_fresh)).await;
-        if !matches!(found, Ok(Ok(_))) && !cluster.is_detached.swap(true, Ordering::Relaxed) {
-            tracing::warn!("lost contact with meta; keeping the last known target assignment");
+        if let Some(cluster) = &self.cluster {
+            cluster.owner.await_fresh_view().await;
         }
     }
 
@@ -140,28 +98,9 @@ impl Ownership {
     /// Waits until this agent, told to drain or having left, owns nothing any more. Returns false when no other agent
     /// can take over.
     pub(crate) async fn await_release(&self) -> bool {
-        let Some(cluster) = &self.cluster else { return false };
-        let mut views = cluster.views.clone();
-        loop {
-            let view = views.borrow_and_update().clone();
-            let timeline = Timeline::new(&view);
-            let owns = timeline.last().is_some_and(|(_, owners)| owners.has(&cluster.identity));
-            if owns && view.owning_agents().is_empty() {
-                return false;
-            }
-            let changed = async { views.changed().await.is_ok() };
-            let is_open = match timeline.last().filter(|_| !owns) {
-                None => changed.await,
-                Some((from_ms, _)) => tokio::select! {
-                    biased;
-                    is_open = changed => is_open,
-                    // A scrape of the previous epoch may be as late as the wait for a fresh view.
-                    () = sleep_until(&*cluster.clock, from_ms.saturating_add(VIEW_TIMEOUT.as_millis() as i64)) => return true,
-                },
-            };
-            if !is_open {
-                return !owns;
-            }
+        match &self.cluster {
+            Some(cluster) => cluster.owner.await_release().await,
+            None => false,
         }
     }
 }

@@ -66,25 +66,5 @@ pub(crate) fn after_step_back(now_ms: i64, interval_ms: i64, since: Duration) ->
     now_ms.max(now_ms.saturating_add(interval_ms / 2).saturating_sub(since_ms))
 }
 
-/// Waits for as long as it should take until the clock shows `deadline_ms`. A clock that is set back meanwhile does not make
-/// the wait longer, so it may end early.
-pub(crate) async fn sleep_towards(clock: &dyn Clock, deadline_ms: i64) {
-    let left = deadline_ms.saturating_sub(clock.now_ms());
-    if left > 0 {
-        clock.sleep(Duration::from_millis(left as u64)).await;
-    }
-}
-
-/// Waits until the clock shows `deadline_ms`.
-pub(crate) async fn sleep_until(clock: &dyn Clock, deadline_ms: i64) {
-    loop {
-        let left = deadline_ms - clock.now_ms();
-        if left <= 0 {
-            return;
-        }
-        clock.sleep(Duration::from_millis(left as u64)).await;
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use pharos_config::{EscapingScheme, ResolvedScrapeConfig, ScrapeProtocol};
 use pharos_http_client::{HttpError, ResponseHead};
+use pharos_model::clock::sleep_towards_ms;
 use pharos_model::{Hold, Purpose};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,7 +18,7 @@ use crate::handoff::{Handoffs, Pending};
 use crate::loop_state::{EndedLoop, LoopState};
 use crate::ownership::{Owner, Plan};
 use crate::report::{Report, ReportSeries};
-use crate::schedule::{StepDetector, after_step_back, scrape_time, sleep_towards};
+use crate::schedule::{StepDetector, after_step_back, scrape_time};
 use crate::shared::{Buffers, Fetch, Shared};
 use crate::targets::{Health, Target, TargetStatus};
 
@@ -94,7 +95,7 @@ impl TargetLoop {
             let planned = self.plan_next(&plans.borrow_and_update().clone(), from, &handoffs);
             let due = async {
                 match planned {
-                    Some(planned) => sleep_towards(&*self.shared.clock, planned).await,
+                    Some(planned) => sleep_towards_ms(&*self.shared.clock, planned).await,
                     None => std::future::pending().await,
                 }
             };

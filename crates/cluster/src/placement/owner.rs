@@ -77,13 +77,6 @@ impl Timeline {
         assignment.and_then(|(_, owners)| owners.owner(target_hash))
     }
 
-    /// The agent that owned a target last before the one that owns it at a time; none if that one always did.
-    pub fn previous_owner(&self, target_hash: u64, at_ms: i64) -> Option<&str> {
-        let owner = self.owner_at(target_hash, at_ms)?;
-        let earlier = self.assignments.iter().rev().skip_while(|(from_ms, _)| *from_ms > at_ms);
-        earlier.filter_map(|(_, owners)| owners.owner(target_hash)).find(|other| *other != owner)
-    }
-
     /// First and last millisecond of each assignment with its owners, ascending. The last one never ends.
     pub fn assignments(&self) -> impl Iterator<Item = (i64, i64, &Owners)> {
         let ends = self.assignments.iter().skip(1).map(|(next_ms, _)| next_ms - 1).chain([i64::MAX]);
@@ -115,9 +108,6 @@ mod tests {
         assert_eq!(owners(5000), "A".repeat(64));
         assert_eq!(owners(9999), "A".repeat(64));
         assert!(owners(10_000).contains('A') && owners(10_000).contains('B'));
-        let moved = (0..64).map(|hash| hash << 58).find(|hash| timeline.owner_at(*hash, 10_000) == Some("B")).unwrap();
-        assert_eq!(timeline.previous_owner(moved, 10_000), Some("A"));
-        assert_eq!(timeline.previous_owner(moved, 9999), None);
         let spans: Vec<_> = timeline.assignments().map(|(from, last, owners)| (from, last, owners.has("B"))).collect();
         assert_eq!(spans, [(i64::MIN, 4999, false), (5000, 9999, false), (10_000, i64::MAX, true)]);
         let (from_ms, last) = timeline.last().unwrap();

@@ -1,9 +1,11 @@
 //! Tests of the ruler with scripted queries and paused time.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use pharos_cluster::{SlotOwner, Slots};
 use pharos_model::clock::Sleep;
 use pharos_model::{Clock, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
 use pharos_promql::syntax::ast::Expr;
@@ -20,12 +22,24 @@ use crate::components::{AlertSink, OutgoingAlert, RuleEngine, RuleWork};
 /// The start of test time, milliseconds.
 const START_MS: i64 = 1_700_000_000_000;
 
-/// A clock that follows tokio's, which is paused and advances when all tasks wait.
-struct TokioClock(tokio::time::Instant);
+/// A clock that follows tokio's, which is paused and advances when all tasks wait. Its wall clock can be set.
+struct TokioClock(tokio::time::Instant, AtomicI64);
+
+impl TokioClock {
+    fn new() -> Arc<Self> {
+        Arc::new(TokioClock(tokio::time::Instant::now(), AtomicI64::new(0)))
+    }
+
+    /// Moves the wall clock, and nothing else.
+    fn step(&self, by: Duration, is_back: bool) {
+        let by_ms = by.as_millis() as i64;
+        self.1.fetch_add(if is_back { -by_ms } else { by_ms }, Ordering::Relaxed);
+    }
+}
 
 impl Clock for TokioClock {
     fn now_ms(&self) -> i64 {
-        START_MS + self.0.elapsed().as_millis() as i64
+        START_MS + self.0.elapsed().as_millis() as i64 + self.1.load(Ordering::Relaxed)
     }
 
     fn monotonic(&self) -> Duration {
@@ -58,7 +72,7 @@ struct World {
 impl World {
     fn new(instances: &[&'static str]) -> Arc<Self> {
         Arc::new(World {
-            clock: Arc::new(TokioClock(tokio::time::Instant::now())),
+            clock: TokioClock::new(),
             instances: Mutex::new(instances.to_vec()),
             failing_queries: Mutex::default(),
             failing_writes: Mutex::default(),
@@ -403,6 +417,33 @@ async fn an_alert_of_an_earlier_process_fires_on() {
     running.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_stops_no_rules() {
+    let world = World::new(&["a"]);
+    let running = Running::start(&world, RECORD, None);
+    minutes(2).await;
+    let first = *times(&world, r#"{__name__="r""#).first().unwrap();
+    world.clock.step(Duration::from_secs(3600), true);
+    minutes(3).await;
+    let times = times(&world, r#"{__name__="r""#);
+    assert_eq!(times[2..], [first + 120 - 3600, first + 180 - 3600, first + 240 - 3600]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_step_forward_the_present_is_evaluated_and_the_rest_is_missed() {
+    let world = World::new(&["a"]);
+    let running = Running::start(&world, RECORD, None);
+    minutes(2).await;
+    let first = *times(&world, r#"{__name__="r""#).first().unwrap();
+    world.clock.step(Duration::from_secs(600), false);
+    minutes(2).await;
+    let times = times(&world, r#"{__name__="r""#);
+    assert_eq!(times[2..], [first + 720, first + 780]);
+    assert_eq!(running.metric("group_iterations_missed_total"), 10.0);
+    running.stop().await;
+}
+
 /// A cluster of rulers, as meta's view shows it.
 struct Cluster {
     state: pharos_cluster::ClusterState,
@@ -437,7 +478,8 @@ impl Cluster {
 
     fn start(&self, world: &Arc<World>, ruler: &str, groups: &str) -> Running {
         let (views, contact) = (self.views.subscribe(), self.contact.subscribe());
-        let ownership = Ownership::from_parts(ruler, views, contact, world.clock.clone());
+        let owner = SlotOwner::new(ruler, Slots::Groups, views, contact, world.clock.clone());
+        let ownership = Ownership::of(owner);
         Running::start_owning(world, groups, None, Some(ownership))
     }
 }

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use parking_lot::Mutex;
-use pharos_cluster::{ClusterState, Command, Member, MemberState, Role};
-use pharos_model::Labels;
+use pharos_cluster::{ClusterState, Command, HANDOFF_MS, Member, MemberState, Role, VIEW_TIMEOUT};
+use pharos_model::{Clock, Labels};
 
 use super::*;
 use crate::targets::Placement;
@@ -55,7 +57,8 @@ impl Fixture {
         let peers = Arc::new(RecordingPeers::default());
         let steps = watch::Sender::new(None);
         let (seen, heard, stepped) = (views.subscribe(), contact.subscribe(), steps.subscribe());
-        let ownership = Ownership::from_parts("agent-0", seen, heard, clock.clone(), stepped, peers.clone());
+        let owner = SlotOwner::new("agent-0", Slots::Targets, seen.clone(), heard, clock.clone());
+        let ownership = Ownership::from_parts(owner, seen, stepped, peers.clone());
         Fixture { clock, state, views, contact, steps, peers, ownership }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pharos_api::Api;
+use pharos_model::Clock;
 use pharos_ruler::{
     AlertSink, MemberAlertmanagers, Notifier, NotifierConfig, OwnAlertmanagers, Ownership, Ruler, RulerComponents,
     RulerConfig, StoredRules,
@@ -51,15 +52,18 @@ pub(super) fn ruler(
     });
     let own = OwnAlertmanagers { built_in, members };
     let notifier = Notifier::create(sending, notifier_rules(loaded), own, clock, registry)?;
+    let (ownership, clock): (_, Arc<dyn Clock>) = match membership.is_open() {
+        true => {
+            (Ownership::in_cluster(&membership.identity, &membership.meta), membership.meta.cluster_clock().clone())
+        }
+        false => (Ownership::everything(), parts.clock.clone()),
+    };
     let components = RulerComponents {
         engine: Arc::new(ApiEngine::new(api.clone())),
         ingest: ingest.clone(),
         alerts: notifier.clone(),
-        ownership: match membership.is_open() {
-            true => Ownership::in_cluster(&membership.identity, &membership.meta),
-            false => Ownership::everything(),
-        },
-        clock: parts.clock.clone(),
+        ownership,
+        clock,
         registry: parts.registry.clone(),
     };
     let rules = rule_set(loaded, &args.web.external_url());

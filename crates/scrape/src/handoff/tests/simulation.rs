@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
 use pharos_cluster::state::Settings;
-use pharos_cluster::{ClusterState, Command, Member, MemberState, Role, View};
+use pharos_cluster::{ClusterState, Command, Member, MemberState, Role, SlotOwner, Slots, View};
 use pharos_discovery::DiscoveredTargets;
 use pharos_http_client::{HttpError, ResponseHead};
 use pharos_model::{Clock, Hold, MemoryAccount, TenantId, WriteBatch, WriteError, WriteOutcome, is_stale_nan};
@@ -210,7 +210,8 @@ impl Sim {
         let (clock, steps) = (self.clock.ahead_by(ahead_ms), watch::Sender::new(None));
         let peers = Arc::new(SimPeers(self.world.clone(), clock.clone()));
         let (seen, heard, stepped) = (views.subscribe(), contact.subscribe(), steps.subscribe());
-        let ownership = Ownership::from_parts(&id, seen, heard, clock.clone(), stepped, peers);
+        let owner = SlotOwner::new(&id, Slots::Targets, seen.clone(), heard, clock.clone());
+        let ownership = Ownership::from_parts(owner, seen, stepped, peers);
         let metrics = ScrapeMetrics::new(&prometheus::Registry::new()).unwrap();
         let shared = Shared::new(
             self.world.clone(),

@@ -29,6 +29,8 @@ pub(crate) struct Themes {
     pub(crate) wipes: bool,
     /// What ingesters say about their completeness.
     pub(crate) reads: bool,
+    /// Nothing happens but the death of one node of three copies, so every write is to be acknowledged soon.
+    pub(crate) one_death: bool,
 }
 
 /// A fault. Durations are in virtual milliseconds.
@@ -109,6 +111,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(rng: &mut Rng, is_enabled: impl Fn(&str) -> bool, needed: Option<&str>) -> Plan {
+        if rng.chance(80) && is_enabled("one death") && needed.is_none() {
+            return Plan::of_one_death(rng);
+        }
         let copies = [1, 2, 3, 3][rng.below(4) as usize];
         let nodes = (copies as usize + rng.below(2) as usize).max(2);
         let mut theme =
@@ -124,6 +129,7 @@ impl Plan {
             commands: theme("commands", 400),
             wipes: theme("wipes", 400) && copies > 1,
             reads: theme("reads", 1000),
+            one_death: false,
         };
         let mut plan = Plan { copies, nodes, themes, faults: Vec::new() };
         for _ in 0..rng.between(2, 9) {
@@ -131,6 +137,18 @@ impl Plan {
         }
         plan.add_themes(rng);
         plan.faults.sort_by_key(|(at, _)| *at);
+        plan
+    }
+
+    /// One node dies and does not return before all faults are repaired. In half of the runs another one is catching up.
+    fn of_one_death(rng: &mut Rng) -> Plan {
+        let themes = Themes { reads: true, one_death: true, ..Themes::default() };
+        let mut plan = Plan { copies: 3, nodes: rng.between(3, 4) as usize, themes, faults: Vec::new() };
+        let dies = rng.between(CHAOS_FROM_MS, CHAOS_UNTIL_MS - 20_000);
+        if rng.chance(500) {
+            plan.faults.push((dies - rng.between(100, 4000), Fault::Add));
+        }
+        plan.faults.push((dies, Fault::Crash { power: rng.chance(500), after: CHAOS_UNTIL_MS }));
         plan
     }
 

@@ -15,7 +15,7 @@ const EPOCH: u64 = 1_700_000_000;
 const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 /// The variable whose presence makes the seeds of hash tables constant.
-const SEED: &CStr = c"PHAROS_DURABILITY_SEED";
+const SEED: &CStr = c"PHAROS_SIM_RUN";
 
 /// A system call, past everything in this file.
 ///

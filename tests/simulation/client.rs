@@ -18,6 +18,9 @@ use crate::node::Surroundings;
 use crate::plan::Themes;
 use crate::{BASE_MS, OUT_OF_ORDER_MS, SERIES, WRITES_UNTIL_MS};
 
+/// How long a write may take when one node dies: as long as a replica may take, and some more.
+const LONGEST_WRITE_MS: Ms = 5000;
+
 /// The tenant of all samples.
 pub(crate) fn tenant() -> TenantId {
     TenantId::default()
@@ -43,14 +46,17 @@ pub(crate) fn connect(around: &Surroundings, process: &Process) -> (Arc<Meta>, D
     let addresses = ADDRESSES.iter().map(ToString::to_string).collect();
     let meta = Arc::new(Meta::connect(&process.name, addresses, connect.clone(), NodeClock::new(Arc::default())));
     let openings = Openings::default();
-    let (opened, bug, learning) = (openings.clone(), around.bug, meta.clone());
+    let (opened, bug, learning, group) = (openings.clone(), around.bug, meta.clone(), around.group.clone());
     let replica = move |address: &str| {
         let connection = connect.connect(address).map_err(|e| e.to_string())?;
         let replica: Arc<dyn Replica> = Arc::new(IngestClient::of_sender(connection, opened.clone()));
         let Some(bug) = bug else { return Ok(replica) };
         let (meta, node) = (learning.clone(), address.to_string());
         let is_learning = move |shard| meta.view().shard(shard).is_some_and(|s| s.learns_since(&node).is_some());
-        Ok(Arc::new(Lying { bug, replica, is_learning: Box::new(is_learning) }) as Arc<dyn Replica>)
+        let group = group.clone();
+        let epoch = move |shard| group.state().epoch(shard);
+        Ok(Arc::new(Lying { bug, replica, is_learning: Box::new(is_learning), epoch: Box::new(epoch) })
+            as Arc<dyn Replica>)
     };
     let replicas = Replicas::new(None, Box::new(replica));
     let distributor = Distributor::new(DistributorConfig::new(&process.name), meta.clone(), replicas, openings);
@@ -142,6 +148,9 @@ impl Agent {
             Err(error) => (End::Unknown(now), format!("failed: {error}")),
         };
         self.env.count(text.split([' ', ':']).next().unwrap_or_default(), sent.len() as u64);
+        if self.themes.one_death && (!matches!(end, End::Acknowledged(_)) || now - began > LONGEST_WRITE_MS) {
+            self.env.violated(format!("a write {text} after {} ms, although only one node has died", now - began));
+        }
         let shown: Vec<String> = sent.iter().map(|(k, v)| format!("{}@{}={v}", k.series, k.t - BASE_MS)).collect();
         self.env.note(format!("{} {} since {began}: {text}", self.name, shown.join(" ")));
         self.model.lock().end(&sent, began, end);

@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 
 use crate::bugs::Bug;
 use crate::env::Outcome;
-use crate::{HELD, threads, world};
+use crate::{HELD, World, rulers, threads, world};
 
 /// The variables that tell a process what to run.
-const SEED: &str = "PHAROS_DURABILITY_SEED";
-const BUG: &str = "PHAROS_DURABILITY_BUG";
-const VERBOSE: &str = "PHAROS_DURABILITY_VERBOSE";
+const WORLD: &str = "PHAROS_SIM_WORLD";
+const SEED: &str = "PHAROS_SIM_RUN";
+const BUG: &str = "PHAROS_SIM_BUG";
+const VERBOSE: &str = "PHAROS_SIM_VERBOSE";
 /// The themes that runs may have, separated by commas.
-const THEMES: &str = "PHAROS_DURABILITY_THEMES";
+const THEMES: &str = "PHAROS_SIM_THEMES";
 /// The line of the output with the outcome begins with this.
 const MARK: &str = "OUTCOME ";
 /// Real time after which a run has gone wrong.
@@ -26,6 +27,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The test that is a run when the variables say so.
 pub(crate) fn run_if_asked() {
     let Some(seed) = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()) else { return };
+    let world = World::from_environment();
     let bug = std::env::var(BUG).ok().and_then(|name| Bug::from_name(&name));
     let themes = std::env::var(THEMES).unwrap_or_else(|_| HELD.to_string());
     let is_enabled = |theme: &str| themes == "all" || themes.split(',').any(|enabled| enabled == theme);
@@ -43,7 +45,12 @@ pub(crate) fn run_if_asked() {
     threads::begin(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(world::run(seed, bug, is_enabled, is_verbose)),
+        Ok(runtime) => runtime.block_on(async {
+            match world {
+                World::Storage => world::run(seed, bug, is_enabled, is_verbose).await,
+                World::Rulers => rulers::run(seed, bug, is_verbose).await,
+            }
+        }),
         Err(error) => Outcome { violation: Some(error.to_string()), ..Outcome::default() },
     };
     let line = json!({ "hash": outcome.hash, "violation": outcome.violation, "counts": outcome.counts });
@@ -55,23 +62,24 @@ pub(crate) fn run_if_asked() {
 /// Prints the logs of the production code.
 fn show_logs() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("PHAROS_DURABILITY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("PHAROS_SIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     logs.without_time().init();
 }
 
 /// Runs a seed in a process of its own.
-pub(crate) fn run(seed: u64, bug: Option<Bug>, is_verbose: bool) -> Outcome {
-    match try_run(seed, bug, is_verbose) {
+pub(crate) fn run(world: World, seed: u64, bug: Option<Bug>, is_verbose: bool) -> Outcome {
+    match try_run(world, seed, bug, is_verbose) {
         Ok(outcome) => outcome,
         Err(error) => Outcome { violation: Some(error), ..Outcome::default() },
     }
 }
 
-fn try_run(seed: u64, bug: Option<Bug>, is_verbose: bool) -> Result<Outcome, String> {
+fn try_run(world: World, seed: u64, bug: Option<Bug>, is_verbose: bool) -> Result<Outcome, String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut command = Command::new(program);
     command.args(["--exact", "a_run", "--nocapture", "--test-threads=1"]).env(SEED, seed.to_string());
+    command.env(WORLD, world.name());
     if let Some(bug) = bug {
         command.env(BUG, format!("{bug:?}"));
     }
@@ -98,7 +106,13 @@ fn last_lines(text: &str) -> String {
 }
 
 /// Runs seeds on all cores and passes each outcome on as it comes.
-pub(crate) fn run_all(first: u64, seeds: u64, bug: Option<Bug>, each: impl Fn(u64, Outcome) -> bool + Sync) {
+pub(crate) fn run_all(
+    world: World,
+    first: u64,
+    seeds: u64,
+    bug: Option<Bug>,
+    each: impl Fn(u64, Outcome) -> bool + Sync,
+) {
     let next = AtomicU64::new(first);
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get());
     std::thread::scope(|scope| {
@@ -106,7 +120,7 @@ pub(crate) fn run_all(first: u64, seeds: u64, bug: Option<Bug>, each: impl Fn(u6
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + seeds || !each(seed, run(seed, bug, false)) {
+                    if seed >= first + seeds || !each(seed, run(world, seed, bug, false)) {
                         next.store(u64::MAX / 2, Ordering::Relaxed);
                         return;
                     }

@@ -20,7 +20,7 @@ use crate::bugs::Bug;
 use crate::disk::{Disk, DiskFs};
 use crate::env::{Env, Ms, NodeClock};
 use crate::invariants::Memory;
-use crate::meta::ADDRESSES;
+use crate::meta::{ADDRESSES, Group};
 use crate::model::{Key, Value};
 use crate::network::{Network, Process};
 use crate::objects::Bucket;
@@ -32,6 +32,8 @@ pub(crate) struct Surroundings {
     pub(crate) env: Env,
     pub(crate) network: Network,
     pub(crate) bucket: Bucket,
+    /// What meta has agreed on, as nobody but planted bugs may know it.
+    pub(crate) group: Group,
     pub(crate) bug: Option<Bug>,
     /// Whether each shard has several replicas.
     pub(crate) has_replicas: bool,
