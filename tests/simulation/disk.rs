@@ -98,6 +98,10 @@ impl Disk {
         self.0.lock().is_full = is_full;
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.lock().is_full
+    }
+
     pub(crate) fn set_sync_time(&self, time: Duration) {
         self.0.lock().sync_time = time;
     }

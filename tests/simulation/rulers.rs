@@ -204,7 +204,9 @@ impl World {
             Fault::Crash { after } => {
                 let Some(node) = self.nodes.get_mut(&name) else { return };
                 node.has_died = true;
-                node.running.take().map(Running::crash);
+                if let Some(running) = node.running.take() {
+                    running.crash();
+                }
                 self.later(after, Ending::Start(name));
             }
             Fault::Stop { after } => {

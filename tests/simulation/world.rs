@@ -264,19 +264,33 @@ impl World {
         self.env.note(format!("the disk of {lost} is lost, and {samples} samples with it"));
     }
 
+    /// What a node could not write to its full disk it has in memory only.
+    async fn lose_what_was_not_written(&self, name: &str) {
+        if self.nodes.get(name).is_some_and(|node| node.disk.is_full()) {
+            self.lose(name).await;
+        }
+    }
+
     async fn inject(&mut self, fault: Fault) {
         let Some(name) = self.any_running() else { return };
         self.env.note(format!("fault at {name}: {fault:?}"));
         self.env.count(format!("{fault:?}").split([' ', '(']).next().unwrap_or_default(), 1);
         match fault {
-            Fault::Crash { power, after } => self.crash(&name, power, after),
+            Fault::Crash { power, after } => {
+                self.lose_what_was_not_written(&name).await;
+                self.crash(&name, power, after);
+            }
             Fault::Blackout { after } => {
                 let all: Vec<String> = self.nodes.keys().cloned().collect();
                 for (at, name) in (0..).zip(all) {
+                    self.lose_what_was_not_written(&name).await;
                     self.crash(&name, true, after + at * 300);
                 }
             }
-            Fault::Stop { after } => self.stop(&name, after),
+            Fault::Stop { after } => {
+                self.lose_what_was_not_written(&name).await;
+                self.stop(&name, after);
+            }
             Fault::Wipe { after } | Fault::Flip { after } => {
                 self.lose(&name).await;
                 self.damaged.insert(name.clone());

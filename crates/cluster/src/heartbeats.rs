@@ -194,13 +194,13 @@ mod tests {
 
     #[test]
     fn the_leader_never_expires() {
-        assert!(due(&with(&[("A", Role::Meta, Active)]), &at(9999, &HashMap::new())).is_empty());
+        assert!(due(&with(&[("A", Role::Meta, Active)]), &at(9999, &Heard::default())).is_empty());
     }
 
     #[test]
     fn agents_and_rulers_without_shards_have_the_short_lease() {
         let state = with(&[("B", Role::Agent, Active), ("C", Role::Ingester, Active), ("D", Role::Ruler, Active)]);
-        assert_eq!(names(due(&state, &at(104, &HashMap::new()))), ["B Down", "D Down"]);
+        assert_eq!(names(due(&state, &at(104, &Heard::default()))), ["B Down", "D Down"]);
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_member_that_holds_nothing_is_forgotten_after_a_while() {
         let state = with(&[("D", Role::Ingester, Down), ("E", Role::Agent, Down)]);
-        assert_eq!(names(due(&state, &at(110, &HashMap::new()))), ["E forgotten"], "an ingester may hold shards");
+        assert_eq!(names(due(&state, &at(110, &Heard::default()))), ["E forgotten"], "an ingester may hold shards");
         let unheard = Heard::default();
         let soon = Heartbeats { now_ms: 600_000, ..at(110, &unheard) };
         assert!(due(&state, &soon).is_empty());
@@ -233,6 +233,6 @@ mod tests {
     #[test]
     fn members_that_are_down_are_not_silent() {
         let state = with(&[("B", Role::Ingester, Down)]);
-        assert!(silent(&state, &at(200, &HashMap::new()), Duration::from_secs(1)).is_empty());
+        assert!(silent(&state, &at(200, &Heard::default()), Duration::from_secs(1)).is_empty());
     }
 }

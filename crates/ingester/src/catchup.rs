@@ -7,6 +7,7 @@ mod copy;
 pub(crate) mod decided;
 mod filter;
 mod forget;
+mod leftovers;
 pub(crate) mod lost;
 pub mod policy;
 
@@ -69,6 +70,7 @@ struct CatchUpLoop {
     backed_off: BTreeMap<String, Duration>,
     orphaned: OrphanedShards,
     positions: copy::Positions,
+    leftovers: leftovers::Leftovers,
 }
 
 /// Copies and forgets as the view demands, until `shutdown` becomes true.
@@ -82,6 +84,7 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
             backed_off: BTreeMap::new(),
             orphaned: OrphanedShards::new(),
             positions: copy::Positions::default(),
+            leftovers: leftovers::Leftovers::default(),
         };
         learner.run().await;
     };
@@ -153,6 +156,7 @@ impl CatchUpLoop {
             address: member.address.clone(),
             shards: shards.clone(),
             positions: self.positions.clone(),
+            leftovers: self.leftovers.clone(),
         };
         let task = self.tasks.spawn(copy.run());
         self.sources.insert(task.id(), source.clone());

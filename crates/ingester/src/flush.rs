@@ -10,7 +10,7 @@
 mod backoff;
 mod block;
 pub mod coverage;
-mod difference;
+pub(crate) mod difference;
 mod error;
 pub(crate) mod known;
 pub mod policy;

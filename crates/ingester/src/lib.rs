@@ -54,6 +54,7 @@ pub struct Ingester {
     decided: parking_lot::Mutex<catchup::decided::Decided>,
     /// Shards of which this node's log has lost samples; see [`catchup::lost`].
     lost: catchup::lost::LostShards,
+    older: catchup::lost::OlderReplicas,
     flusher: flush::Flusher,
 }
 
@@ -77,6 +78,7 @@ impl Ingester {
         if head.is_incomplete() {
             *lost.lock() = catchup::policy::lost_shards(&config.identity, &meta.view(), |_| true);
         }
+        let older = catchup::lost::OlderReplicas::of(&config.identity, &lost.lock(), &meta.view());
         head.number_cuts_above(newest_cut(&config.identity, &meta.view()));
         let catch_ups = catchup::Progress::default();
         let deletions = deletions::Deletions::new(&config.identity, head.clone(), meta.clone(), lost.clone());
@@ -93,6 +95,7 @@ impl Ingester {
             catch_ups,
             decided: Default::default(),
             lost,
+            older,
             flusher: flush::Flusher::default(),
         };
         ingester.note_listed_blocks();

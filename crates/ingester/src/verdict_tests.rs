@@ -10,7 +10,7 @@ use pharos_model::{SeriesBatch, TimeRange};
 use pharos_transport::append::{Action, Replica, ShardTarget, Shipment};
 
 use crate::test_cluster::{
-    Cluster, Point, START, WINDOW, batch, encode, flushed, held, in_time, scrape, shards_of, write_targets,
+    Cluster, Point, START, WINDOW, batch, encode, flushed, held, in_time, scrape, shards_of, until, write_targets,
 };
 
 const V1: Point = (1, 10, 1.0);
@@ -133,6 +133,34 @@ async fn a_leader_that_has_just_caught_up_refuses_another_value_than_the_shipped
         cluster.tick(name).await;
     }
     assert!(in_blocks(&cluster).await.iter().all(|point| *point == V1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_gives_up_another_value_than_the_one_that_was_shipped_and_evicted() {
+    let mut cluster = Cluster::of(&["A", "B"], 2).await;
+    cluster.write(&[V1]).await;
+    cluster.start("C").await;
+    cluster.add_learner("C").await;
+    // A write that reaches no leader, of a value that all others would refuse.
+    cluster.write_to("C", &[V2]).await;
+    cluster.end_window();
+    for _ in 0..2 {
+        cluster.tick("A").await;
+        cluster.clock.advance(std::time::Duration::from_secs(600));
+    }
+    assert_eq!(held(cluster.node("A")), []);
+    cluster.catch_up("C");
+    let is_in_sync = |cluster: &Cluster| cluster.meta.view().shards.iter().all(|shard| shard.is_in_sync("C"));
+    until(|| {
+        // It waits until every write that may be under way has ended.
+        cluster.clock.advance(std::time::Duration::from_secs(60));
+        is_in_sync(&cluster)
+    })
+    .await;
+    assert_eq!(held(cluster.node("C")), []);
+    cluster.lead("C").await;
+    cluster.tick("C").await;
+    assert_eq!(in_blocks(&cluster).await, [V1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

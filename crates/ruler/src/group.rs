@@ -176,7 +176,7 @@ impl RunningGroup {
             let now_ms = clock.now_ms();
             if now_ms < slot_ms {
                 // The clock was set back during the wait; the slots go on from where it is.
-                slot_ms = slot_ms.min(self.schedule.first_after(now_ms));
+                slot_ms = slot_ms.min(self.schedule.first_after(now_ms - 1));
                 continue;
             }
             let was_owned = self.is_owned();

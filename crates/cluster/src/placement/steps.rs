@@ -31,7 +31,8 @@ fn is_active(state: &ClusterState, node: &str) -> bool {
     state.member(node).is_some_and(|member| member.state == MemberState::Active)
 }
 
-/// Adds learners for missing and out-of-sync replicas, and removes surplus replicas of shards whose goal is in sync.
+/// Adds learners for missing and out-of-sync replicas, and removes surplus replicas of shards whose goal is in sync. Until then
+/// a surplus replica catches up like others, even on a node that drains: it may have what those in sync have lost.
 pub(super) fn replicas(
     state: &ClusterState,
     goal: &Goal,
@@ -51,7 +52,13 @@ pub(super) fn replicas(
     for (number, shard, wanted) in pairs.into_iter().filter(|(_, shard, _)| !shard.in_sync.is_empty()) {
         let in_place = |node: &&String| shard.is_in_sync(node) || shard.learns_since(node).is_some();
         let answers = |node: &&String| is_active(state, node) && context.is_ready(node);
-        for node in wanted.iter().filter(|node| !in_place(node) && answers(node)) {
+        let is_reached = wanted.iter().all(|node| shard.is_in_sync(node));
+        let is_left = |node: &&String| {
+            let is_live = state.member(node).is_some_and(|member| member.state.is_live());
+            !is_reached && !wanted.contains(*node) && is_live && context.is_ready(node)
+        };
+        let missing = wanted.iter().filter(answers).chain(shard.replicas.iter().filter(is_left));
+        for node in missing.filter(|node| !in_place(node)) {
             let here = learning.entry(node).or_default();
             let returns = shard.has_replica(node);
             let may = match returns {
@@ -64,7 +71,7 @@ pub(super) fn replicas(
                 steps.push(Command::AddLearner { shard: number, node: node.clone() });
             }
         }
-        if wanted.iter().all(|node| shard.is_in_sync(node)) {
+        if is_reached {
             let surplus = shard.replicas.iter().filter(|node| !wanted.contains(*node));
             steps.extend(surplus.map(|node| Command::RemoveReplica { shard: number, node: node.clone() }));
         }

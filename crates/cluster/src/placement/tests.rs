@@ -215,6 +215,20 @@ fn out_of_sync_replicas_learn_again() {
 }
 
 #[test]
+fn a_replica_that_is_out_of_sync_catches_up_before_its_node_has_drained() {
+    let mut state = cluster(3, 0, 4, 2);
+    settle(&mut state);
+    let (node, epoch) = (state.shards[0].in_sync.last().unwrap().clone(), state.epoch(0));
+    let report = Command::ReportFailed { node: node.clone(), shards: vec![(0, epoch)], reporter: "x".into() };
+    state.apply(&report).unwrap();
+    state.apply(&Command::SetMemberState { node: node.clone(), state: MemberState::Draining, at_ms: 0 }).unwrap();
+    let steps = propose(&state, &config(), PlacementContext::default());
+    assert!(steps.contains(&Command::AddLearner { shard: 0, node: node.clone() }), "{steps:?}");
+    settle(&mut state);
+    assert_eq!(state.shards_of(&node).count(), 0);
+}
+
+#[test]
 fn the_first_placement_waits_for_copies_or_time() {
     let mut state = cluster(1, 0, 8, 3);
     assert!(propose(&state, &config(), PlacementContext::default()).is_empty());

@@ -23,9 +23,11 @@ use pharos_transport::append::{IngestClient, read_copy};
 use pharos_transport::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices, ShardEpoch};
 
 use super::filter::without_deleted;
+use super::leftovers::Leftovers;
 use super::policy::WantedShards;
 use crate::Ingester;
 use crate::deletions::{deleted_between, newest};
+use crate::flush::FlushError;
 
 /// Limit of digests in a request. Slices beyond it are copied whole.
 const MAX_DIGESTS: usize = 400_000;
@@ -44,7 +46,10 @@ pub(super) enum CopyError {
     /// Meta did not answer the request for promotion.
     #[error("promotion after the copy failed: {0}")]
     Meta(#[from] MetaError),
-    /// A task was cancelled or panicked.
+    /// What this node had before the copy cannot be compared with blocks.
+    #[error("comparing what this node had with blocks: {0}")]
+    Blocks(#[from] FlushError),
+    /// A task was cancelled or panicked, or had to be given up.
     #[error("aborted: {0}")]
     Aborted(String),
 }
@@ -90,19 +95,30 @@ pub(super) struct Copy {
     pub(super) address: String,
     pub(super) shards: WantedShards,
     pub(super) positions: Positions,
+    pub(super) leftovers: Leftovers,
 }
 
 impl Copy {
     /// Copies, then asks for promotion.
     pub(super) async fn run(self) -> Result<(), CopyError> {
         self.ingester.decided.lock().begin(&self.shards);
+        self.copy_all().await?;
+        if self.give_up_leftovers().await? > 0 {
+            // The source has those of them that were accepted since the learning began.
+            self.copy_all().await?;
+        }
+        for (shard, epoch) in &self.shards {
+            self.promote(*shard, *epoch).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies what this node lacks. All of it is durable afterwards.
+    async fn copy_all(&self) -> Result<(), CopyError> {
         let view = self.apply_deletions().await?;
         self.pull(&view).await?;
         self.ingester.head.commit().await?;
         self.positions.forget(&self.shards);
-        for (shard, epoch) in &self.shards {
-            self.promote(*shard, *epoch).await?;
-        }
         Ok(())
     }
 
@@ -123,7 +139,7 @@ impl Copy {
     }
 
     /// Applies all deletions of the view and returns it.
-    async fn apply_deletions(&self) -> Result<View, CopyError> {
+    pub(super) async fn apply_deletions(&self) -> Result<View, CopyError> {
         let (ingester, view) = (self.ingester.clone(), self.ingester.meta.view());
         let applied = view.clone();
         let work = tokio::task::spawn_blocking(move || ingester.deletions.apply_all(&applied));

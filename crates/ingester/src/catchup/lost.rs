@@ -3,10 +3,12 @@
 //! The node answers for none of them and is the source of no copy, until it has reported itself out of sync and has copied them
 //! from another replica. If it is the last one in sync, it gives way to those that are out of sync: they may have what it has
 //! lost. It remains in sync for writes, and is their source, until one of them is in sync, too. Then it reports itself. Once
-//! no other replica is left, nobody can have more than it has.
+//! no other replica is left, nobody can have more than it has. Replicas that were added since the loss come last: in sync before
+//! the others, they would be the source for those that have more.
 //!
 //! The log stays marked as incomplete until nothing is lost any more, so a process that is interrupted begins again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,6 +20,39 @@ use crate::Ingester;
 
 /// The lost shards, with the epochs under which they are reported.
 pub(crate) type LostShards = Arc<Mutex<WantedShards>>;
+
+/// The other replicas of the shards that were lost, as of the start: each may have what was lost.
+#[derive(Default)]
+pub(crate) struct OlderReplicas(BTreeMap<u32, Vec<String>>);
+
+impl OlderReplicas {
+    /// The other replicas of lost shards in a view.
+    pub(crate) fn of(me: &str, lost: &WantedShards, view: &View) -> Self {
+        let others = |shard: &u32| -> Vec<String> {
+            let replicas = view.shard(*shard).into_iter().flat_map(|known| &known.replicas);
+            replicas.filter(|node| *node != me).cloned().collect()
+        };
+        OlderReplicas(lost.keys().map(|shard| (*shard, others(shard))).collect())
+    }
+
+    /// The first of some shards of which a learner must not get a copy from this node yet, because an older replica is there that
+    /// is not in sync.
+    pub(crate) fn first_to_wait(
+        &self,
+        ingester: &Ingester,
+        learner: &str,
+        mut asked: impl Iterator<Item = u32>,
+    ) -> Option<u32> {
+        let (view, lost) = (ingester.meta.view(), ingester.lost.lock());
+        asked.find(|shard| {
+            let older =
+                self.0.get(shard).filter(|older| lost.contains_key(shard) && !older.iter().any(|n| n == learner));
+            let (Some(older), Some(known)) = (older, view.shard(*shard)) else { return false };
+            let is_there = |node: &String| view.member(node).is_some_and(|member| member.state.is_live());
+            older.iter().any(|node| known.has_replica(node) && !known.is_in_sync(node) && is_there(node))
+        })
+    }
+}
 
 /// What there is to do about lost shards.
 enum Due {

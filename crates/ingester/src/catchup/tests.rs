@@ -176,6 +176,23 @@ async fn the_last_in_sync_node_gives_way_to_an_older_replica_when_its_disk_is_lo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_added_after_the_loss_waits_for_an_older_one() {
+    let mut cluster = one_that_lost_its_disk().await;
+    cluster.start("B").await;
+    cluster.start("C").await;
+    cluster.catch_up("C");
+    cluster.add_learner("C").await;
+    cluster.write(&scrape(3)).await;
+    let c = cluster.node("C").clone();
+    until(|| c.metrics.catchup.failures.get() > 0).await;
+    cluster.catch_up("B");
+    cluster.add_learner("B").await;
+    cluster.in_sync("C").await;
+    assert_eq!(held(&c), held(cluster.node("B")), "C has what only B had");
+    assert!(held(&c).contains(&scrape(1)[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_lost_its_log_answers_again_once_no_other_replica_is_left() {
     let cluster = one_that_lost_its_disk().await;
     let a = cluster.node("A").clone();
@@ -235,6 +252,7 @@ async fn a_copied_batch_is_older_than_the_deletions_that_its_source_did_not_know
         address: "A".into(),
         shards: BTreeMap::new(),
         positions: copy::Positions::default(),
+        leftovers: leftovers::Leftovers::default(),
     };
     cluster.delete(3, 10).await;
     let first = b.head().last_deletion(&tenant);

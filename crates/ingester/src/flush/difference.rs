@@ -6,6 +6,8 @@
 //!
 //! The cut is read in parts of bounded size, and for each part what the blocks hold of its series. Only the series tables of
 //! the blocks are in memory as a whole, and what is left over as a compressed block.
+//!
+//! [`Comparison`] goes through the parts; [`write`] makes a block of what is left.
 
 mod subtract;
 
@@ -23,6 +25,7 @@ use pharos_promql::syntax::parse_metric_selector;
 use super::block::{WindowWriter, WrittenBlock};
 use super::error::{FlushError, blocking};
 use super::tenant::Flushing;
+use crate::Ingester;
 use subtract::Remainder;
 
 /// Series of a part.
@@ -69,6 +72,81 @@ struct Part {
     samples: SeriesBatch,
 }
 
+/// A comparison of a cut with blocks, part by part.
+pub(crate) struct Comparison {
+    cut: Arc<WindowCut>,
+    /// Newest first.
+    blocks: Vec<OpenBlock>,
+    /// The first series that has not been compared.
+    from: usize,
+}
+
+/// A part of a cut that was compared.
+pub(crate) struct Compared {
+    part: Part,
+    remainders: Vec<Remainder>,
+}
+
+impl Comparison {
+    /// Begins a comparison.
+    pub(crate) async fn open(
+        ingester: &Arc<Ingester>,
+        cut: Arc<WindowCut>,
+        catalogue: Option<&TenantCatalogue>,
+        blocks: &[&BlockEntry],
+    ) -> Result<Self, FlushError> {
+        let mut open = Vec::with_capacity(blocks.len());
+        let cache = Arc::new(BlockCache::new(CACHE_BYTES));
+        for entry in blocks.iter().rev() {
+            let opened = OpenBlock::open(ingester, &cut, entry, catalogue, cache.clone()).await;
+            open.push(opened.map_err(|source| unreadable(&cut, &entry.id, source))?);
+        }
+        Ok(Comparison { cut, blocks: open, from: 0 })
+    }
+
+    /// Compares the next part; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Compared>, FlushError> {
+        if self.from >= self.cut.series() {
+            return Ok(None);
+        }
+        let (of, from) = (self.cut.clone(), self.from);
+        let (part, to) = blocking(move || Ok(Part::read(&of, from))).await?;
+        self.from = to;
+        let mut remainders: Vec<Remainder> =
+            (0..part.labels.len()).map(|i| Remainder::of(part.samples.view(i))).collect();
+        for block in &mut self.blocks {
+            let subtracted = block.subtract(&part, &mut remainders).await;
+            subtracted.map_err(|source| unreadable(&self.cut, &block.id, source))?;
+        }
+        Ok(Some(Compared { part, remainders }))
+    }
+}
+
+impl Compared {
+    /// Calls `each` with what no block shows of each series, whether blocks have other values there or nothing.
+    fn for_each_left<E>(&self, mut each: impl FnMut(&CutSeries<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut rest = SeriesBatch::default();
+        for (i, remainder) in self.remainders.iter().enumerate() {
+            rest.clear();
+            if remainder.push_to(self.part.samples.view(i), &mut rest) {
+                each(&CutSeries { samples: rest.view(0), ..self.part.series(i) })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with what blocks show with another value of each series.
+    pub(crate) fn for_each_differing(&self, mut each: impl FnMut(&CutSeries<'_>)) {
+        let mut rest = SeriesBatch::default();
+        for (i, remainder) in self.remainders.iter().enumerate() {
+            rest.clear();
+            if remainder.push_differing_to(self.part.samples.view(i), &mut rest) {
+                each(&CutSeries { samples: rest.view(0), ..self.part.series(i) });
+            }
+        }
+    }
+}
+
 /// Writes a block of the samples of a cut that none of the `blocks` shows.
 pub(super) async fn write(
     at: &Flushing<'_>,
@@ -76,40 +154,17 @@ pub(super) async fn write(
     catalogue: Option<&TenantCatalogue>,
     blocks: &[&BlockEntry],
 ) -> Result<Difference, FlushError> {
-    let mut open = Vec::with_capacity(blocks.len());
-    let cache = Arc::new(BlockCache::new(CACHE_BYTES));
-    // Newest first.
-    for entry in blocks.iter().rev() {
-        let opened = OpenBlock::open(at, cut, entry, catalogue, cache.clone()).await;
-        open.push(opened.map_err(|source| unreadable(cut, &entry.id, source))?);
-    }
+    let mut comparison = Comparison::open(at.ingester, cut.clone(), catalogue, blocks).await?;
     let (shared, of) = (at.ingester.clone(), cut.clone());
     let mut writer = blocking(move || WindowWriter::new(&shared, &of).map_err(|e| unwritable(&of, e))).await?;
     let mut compared: BTreeMap<u32, ShardDigest> = BTreeMap::new();
-    let mut from = 0;
-    while from < cut.series() {
-        let of = cut.clone();
-        let (part, to) = blocking(move || Ok(Part::read(&of, from))).await?;
-        from = to;
-        let mut remainders: Vec<Remainder> =
-            (0..part.labels.len()).map(|i| Remainder::of(part.samples.view(i))).collect();
-        for i in 0..part.labels.len() {
-            compared.entry(part.shards[i]).or_default().absorb(part.series(i).digest());
-        }
-        for block in &mut open {
-            let subtracted = block.subtract(&part, &mut remainders).await;
-            subtracted.map_err(|source| unreadable(cut, &block.id, source))?;
+    while let Some(found) = comparison.next().await? {
+        for i in 0..found.part.labels.len() {
+            compared.entry(found.part.shards[i]).or_default().absorb(found.part.series(i).digest());
         }
         let of = cut.clone();
         writer = blocking(move || {
-            let mut rest = SeriesBatch::default();
-            for (i, remainder) in remainders.iter().enumerate() {
-                rest.clear();
-                if remainder.push_to(part.samples.view(i), &mut rest) {
-                    let series = CutSeries { samples: rest.view(0), ..part.series(i) };
-                    writer.push(&series).map_err(|e| unwritable(&of, e))?;
-                }
-            }
+            found.for_each_left(|series| writer.push(series)).map_err(|e| unwritable(&of, e))?;
             Ok(writer)
         })
         .await?;
@@ -161,16 +216,16 @@ impl Part {
 
 impl OpenBlock {
     async fn open(
-        at: &Flushing<'_>,
+        ingester: &Arc<Ingester>,
         cut: &WindowCut,
         entry: &BlockEntry,
         catalogue: Option<&TenantCatalogue>,
         cache: Arc<BlockCache>,
     ) -> Result<Self, BlockError> {
         let meta = Arc::new(BlockMeta::from_bytes(entry.meta.as_bytes())?);
-        let reader = BlockReader::open(at.ingester.objects.clone(), meta.folder(), meta, cache).await?;
+        let reader = BlockReader::open(ingester.objects.clone(), meta.folder(), meta, cache).await?;
         let window = TimeRange::new(cut.window().start, cut.window().end.saturating_sub(1));
-        let total = at.ingester.config.shards_total;
+        let total = ingester.config.shards_total;
         let selection = reader.select(&[], window, 0).await?;
         let selection = selection.filter(|_, hash| cut.shards().contains(shard_of(hash, total)));
         let samples_per_series = (entry.samples / entry.series.max(1)).max(1);

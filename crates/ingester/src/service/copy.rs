@@ -53,6 +53,13 @@ pub(super) fn serve(
     let bad =
         |error: &dyn std::fmt::Display| Status::invalid_argument(format!("copy for {}: {error}", request.learner));
     check_in_sync(&ingester, &asked)?;
+    if let Some(shard) =
+        ingester.older.first_to_wait(&ingester, &request.learner, asked.iter().map(|(shard, _)| *shard))
+    {
+        let reason =
+            format!("another replica of shard {shard} may have what this node has lost, so it is to be in sync first");
+        return Err(Status::unavailable(reason));
+    }
     let after = match &request.after {
         Some(at) => Some((TenantId::new(&at.tenant).map_err(|e| bad(&e))?, at.series)),
         None => None,

@@ -38,10 +38,18 @@ impl Remainder {
 
     /// Appends a series of the samples that are not crossed out; false if there are none.
     pub(super) fn push_to(&self, ours: SeriesView<'_>, out: &mut SeriesBatch) -> bool {
-        let left = |verdicts: &[Verdict]| -> Vec<usize> {
-            (0..verdicts.len()).filter(|i| verdicts[*i] != Verdict::Shown).collect()
-        };
-        let (floats, histograms) = (left(&self.floats), left(&self.histograms));
+        self.push_those(ours, out, |verdict| verdict != Verdict::Shown)
+    }
+
+    /// Appends a series of the samples of which blocks show another value; false if there are none.
+    pub(super) fn push_differing_to(&self, ours: SeriesView<'_>, out: &mut SeriesBatch) -> bool {
+        self.push_those(ours, out, |verdict| verdict == Verdict::Differs)
+    }
+
+    fn push_those(&self, ours: SeriesView<'_>, out: &mut SeriesBatch, is_wanted: impl Fn(Verdict) -> bool) -> bool {
+        let wanted =
+            |verdicts: &[Verdict]| -> Vec<usize> { (0..verdicts.len()).filter(|i| is_wanted(verdicts[*i])).collect() };
+        let (floats, histograms) = (wanted(&self.floats), wanted(&self.histograms));
         if floats.is_empty() && histograms.is_empty() {
             return false;
         }
