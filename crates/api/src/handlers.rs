@@ -10,6 +10,7 @@ mod federate;
 mod lifecycle;
 mod metadata;
 mod notifications;
+mod openapi;
 mod query;
 mod read;
 mod respond;
@@ -68,6 +69,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/notifications", get(notifications::current))
         .route("/notifications/live", get(notifications::live))
         .route("/features", get(features::features))
+        .route("/openapi.yaml", get(openapi::openapi))
         .route("/read", post(read::read))
         .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
         .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
