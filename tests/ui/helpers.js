@@ -127,9 +127,15 @@ scrape_configs:
     await stop();
     throw error;
   });
+  /** Adds lines to the configuration and has the server read it again; none for the configuration of the start. */
+  const reload = (lines = '') => {
+    writeFileSync(path.join(folder, 'pharos.yml'), configuration + lines);
+    server.kill('SIGHUP');
+  };
   return {
     url,
     stop,
+    reload,
   };
 }
 

@@ -71,6 +71,21 @@ test('pages are reached from the navigation, also on a phone', async () => {
   await end();
 });
 
+test('a failed reload is shown above every page until one succeeds', async () => {
+  const notified = async () => (await (await fetch(`${server.url}api/v1/notifications`)).json()).data.length;
+  server.reload('no_such_section: {}\n');
+  await until(async () => (await notified()) === 1, 'the notification', 10);
+  const { page, end } = await openPage(browser, server, 'flags');
+  await page.getByRole('alert').getByText('Configuration reload has failed').waitFor();
+  server.reload();
+  await until(async () => (await notified()) === 0, 'the end of the notification', 10);
+  await page.reload();
+  await page.getByRole('heading', { level: 1, name: 'Flags' }).waitFor();
+  await page.waitForFunction(() => !document.querySelector('main .loading'));
+  assert.equal(await page.getByText('Configuration reload has failed').count(), 0);
+  await end();
+});
+
 test('targets show health, errors and relabelling, and are filtered by the address', async () => {
   const { page, end } = await openPage(browser, server, 'targets');
   await page.getByText(/connection refused/i).first().waitFor();

@@ -3,6 +3,7 @@ import { Component, type ComponentChildren, type ComponentType } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Banner, Empty, Loading } from './components/feedback';
 import { PageLink } from './components/parts';
+import { Notifications } from './notifications';
 import { ALIASES, PAGES, type Page } from './pages';
 import { href, navigate, place } from './router';
 import { chooseTenant, recentTenants, tenant, zone } from './settings';
@@ -26,6 +27,7 @@ export function App() {
       <a class="skip" href="#main">Skip to the page</a>
       <Sidebar current={page} isOpen={isOpen} toggle={() => setOpen(!isOpen)} />
       <main id="main" tabIndex={-1}>
+        <Notifications />
         {page ? <Loaded page={page} key={page.path} /> : <Unknown name={name} />}
       </main>
     </>
