@@ -16,7 +16,7 @@ use crate::model::{Deletion, End, Key, Model, Sent};
 use crate::network::Process;
 use crate::node::Surroundings;
 use crate::plan::Themes;
-use crate::{BASE_MS, OUT_OF_ORDER_MS, SERIES, WRITES_UNTIL_MS};
+use crate::{BASE_MS, GRACE, OUT_OF_ORDER_MS, SERIES, WRITES_UNTIL_MS};
 
 /// How long a write may take when one node dies: as long as a replica may take, and some more.
 const LONGEST_WRITE_MS: Ms = 5000;
@@ -142,7 +142,10 @@ impl Agent {
         let now = self.env.now();
         let (end, text) = match written {
             Ok(outcome) if outcome.rejected.is_empty() => (End::Acknowledged(now), "acknowledged".to_string()),
-            Ok(outcome) if sent.len() == 1 => (End::Refused(now), format!("refused {:?}", outcome.rejected)),
+            // In a longer write an earlier leader may have accepted and shipped what a later one refuses.
+            Ok(outcome) if sent.len() == 1 && now - began < GRACE.as_millis() as Ms => {
+                (End::Refused(now), format!("refused {:?}", outcome.rejected))
+            }
             // Which ones were refused is not known.
             Ok(outcome) => (End::Unknown(now), format!("partly refused {:?}", outcome.rejected)),
             Err(error) => (End::Unknown(now), format!("failed: {error}")),

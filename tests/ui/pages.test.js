@@ -153,7 +153,7 @@ test('metrics are found, looked at, and broken down by their labels', async () =
   const card = page.locator('.metric', { hasText: 'room_temperature_celsius' });
   await card.getByText('40 series').waitFor();
   await card.getByText('Temperature of a room.').waitFor();
-  await card.getByRole('link').click();
+  await card.getByRole('heading').click();
   await page.locator('.choices a', { hasText: 'floor' }).click();
   await page.locator('.choices a', { hasText: '10 series' }).first().waitFor();
   await picture(page, 'explore-metric');
