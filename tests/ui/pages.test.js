@@ -150,7 +150,7 @@ test('cardinality leads to the metric with the most series', async () => {
 test('metrics are found, looked at, and broken down by their labels', async () => {
   const { page, end } = await openPage(browser, server, 'explore');
   await page.getByRole('searchbox', { name: /Find metrics/ }).fill('roomtemp');
-  const card = page.locator('.metric', { hasText: 'room_temperature_celsius' });
+  const card = page.locator('.metric').filter({ has: page.getByRole('heading', { name: 'room_temperature_celsius', exact: true }) });
   await card.getByText('40 series').waitFor();
   await card.getByText('Temperature of a room.').waitFor();
   await card.getByRole('heading').click();

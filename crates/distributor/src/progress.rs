@@ -43,7 +43,8 @@ pub struct Progress {
     /// Whether there are no samples, but a deletion that every replica must have applied.
     is_barrier: bool,
     corrections: Vec<Correction>,
-    /// Whether a leader of an older version decided, which does not name the samples that it rejected.
+    /// Whether the verdict of a leader is not known: it has lost samples of its shard, or is of an older version, which does not name
+    /// the samples that it rejected.
     has_unnamed_verdicts: bool,
 }
 
@@ -59,7 +60,8 @@ struct ShardProgress {
     known_epoch: u64,
 }
 
-/// The samples that a replica rejected; `None` if its version does not name them.
+/// The samples that a replica rejected; `None` if its version does not name them, or if it has lost samples of the shard and so
+/// cannot decide.
 type Verdict = Option<Vec<RefusedSample>>;
 
 /// The confirmation of a replica that has the samples durable, apart from those that it rejected.
@@ -170,7 +172,8 @@ impl Progress {
         for target in self.fresh(targets, &appended.stale) {
             let Some(progress) = self.shards.get_mut(&target.shard) else { continue };
             let of_shard = |refused: &BTreeMap<u32, Vec<_>>| refused.get(&target.shard).cloned().unwrap_or_default();
-            let verdict = appended.refused.as_ref().map(of_shard);
+            let is_decided = !appended.undecided.contains(&target.shard);
+            let verdict = appended.refused.as_ref().filter(|_| is_decided).map(of_shard);
             if target.counted && progress.counted.is_none() {
                 progress.counted = Some(verdict.clone());
             }

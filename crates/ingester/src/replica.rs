@@ -133,6 +133,9 @@ impl Ingester {
         // Each replica keeps the exemplars that it has room for.
         appended.uncounted.remove(&RejectReason::InvalidExemplar);
         appended.refused = Some(batch.refused_by_shard(self.config.shards_total, outcome.refused));
+        let lost = self.lost.lock();
+        appended.undecided = taken.iter().filter(|shard| lost.contains_key(shard)).collect();
+        drop(lost);
         Ok(Taken::Now(appended, Some(outcome.commit)))
     }
 }

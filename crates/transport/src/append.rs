@@ -79,6 +79,9 @@ pub struct Appended {
     /// The rejected samples of all targets, by their numbers within the shards. `None` from a replica of an older version, which
     /// does not name them and knows no other action than [`Action::Append`].
     pub refused: Option<RefusedByShard>,
+    /// The shards of which the replica has lost samples. It cannot know which samples may stay there: what it rejects of them,
+    /// or accepts, is no verdict for others.
+    pub undecided: Vec<u32>,
 }
 
 /// The reason why an append to a replica failed.

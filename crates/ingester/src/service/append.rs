@@ -143,7 +143,7 @@ async fn answer(id: u64, taken: Result<(Appended, Option<Commit>), WriteError>, 
     };
     drop(permits.kib);
     let response = match done {
-        Ok(Appended { outcome, uncounted, stale, newer_deletion, refused }) => AppendResponse {
+        Ok(Appended { outcome, uncounted, stale, newer_deletion, refused, undecided }) => AppendResponse {
             id,
             names_refused: refused.is_some(),
             refused: refused_to(&refused.unwrap_or_default()),
@@ -152,6 +152,7 @@ async fn answer(id: u64, taken: Result<(Appended, Option<Commit>), WriteError>, 
             uncounted: rejected_to(&uncounted),
             failure: None,
             newer_deletion,
+            undecided,
         },
         Err(error) => AppendResponse { id, failure: Some(Failure::from(&error)), ..AppendResponse::default() },
     };

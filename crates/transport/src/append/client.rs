@@ -230,7 +230,8 @@ impl Stream {
         let outcome = outcome_from(answer.outcome.unwrap_or_default());
         let uncounted = rejected_from(answer.uncounted);
         let refused = answer.names_refused.then(|| refused_from(answer.refused));
-        Ok(Appended { outcome, uncounted, stale, newer_deletion: answer.newer_deletion, refused })
+        let (newer_deletion, undecided) = (answer.newer_deletion, answer.undecided);
+        Ok(Appended { outcome, uncounted, stale, newer_deletion, refused, undecided })
     }
 }
 
