@@ -130,7 +130,9 @@ def over_grpc(server, port, count, seed, folder):
             length = len(message) if chance.random() < 0.9 else chance.randrange(1 << 32)
             file = pathlib.Path(folder) / f"message-{at}"
             file.write_bytes(b"\0" + struct.pack(">I", length) + message)
-            lines += [f"url = http://127.0.0.1:{port}{chance.choice(known)}", f"data-binary = @{file}", "http2-prior-knowledge",
+            # Each has a host of its own: curl 7.88 cannot send a second request on a connection with prior knowledge of HTTP/2.
+            host = f"mutant-{at}.test:{port}"
+            lines += [f"url = http://{host}{chance.choice(known)}", f"resolve = {host}:127.0.0.1", f"data-binary = @{file}", "http2-prior-knowledge",
                       "max-time = 5", "header = \"content-type: application/grpc\"", "header = \"te: trailers\"",
                       f"header = \"x-pharos-join-token: {TOKEN}\"", f"header = \"x-pharos-cluster: {identity}\"",
                       "output = /dev/null", "write-out = \"%{http_code}\\n\"", "silent", "next"]
