@@ -43,8 +43,7 @@ pub struct Progress {
     /// Whether there are no samples, but a deletion that every replica must have applied.
     is_barrier: bool,
     corrections: Vec<Correction>,
-    /// Whether the verdict of a leader is not known: it has lost samples of its shard, or is of an older version, which does not name
-    /// the samples that it rejected.
+    /// Whether a leader of an older version decided, which does not name the samples that it rejected.
     has_unnamed_verdicts: bool,
 }
 
@@ -60,8 +59,7 @@ struct ShardProgress {
     known_epoch: u64,
 }
 
-/// The samples that a replica rejected; `None` if its version does not name them, or if it has lost samples of the shard and so
-/// cannot decide.
+/// The samples that a replica rejected; `None` if its version does not name them.
 type Verdict = Option<Vec<RefusedSample>>;
 
 /// The confirmation of a replica that has the samples durable, apart from those that it rejected.
@@ -72,6 +70,8 @@ struct Confirmed {
     /// The deletion after which the replica has the samples.
     deletions: u64,
     verdict: Verdict,
+    /// Whether the replica has lost samples of the shard, so that its verdict says nothing about what others have.
+    is_undecided: bool,
 }
 
 impl Progress {
@@ -142,6 +142,12 @@ impl Progress {
                 missing.into_iter().for_each(|(node, target)| requests.entry(node.into()).or_default().push(target));
                 return true;
             }
+            if progress.is_undecided(shard) {
+                reason = Some(format!(
+                    "the leader of shard {number} has lost samples and others reject other samples than it does; it catches up first"
+                ));
+                return true;
+            }
             if let Some(disagreement) = progress.disagreement(shard) {
                 repairs.add(number, shard.epoch, disagreement);
                 return true;
@@ -172,14 +178,15 @@ impl Progress {
         for target in self.fresh(targets, &appended.stale) {
             let Some(progress) = self.shards.get_mut(&target.shard) else { continue };
             let of_shard = |refused: &BTreeMap<u32, Vec<_>>| refused.get(&target.shard).cloned().unwrap_or_default();
-            let is_decided = !appended.undecided.contains(&target.shard);
-            let verdict = appended.refused.as_ref().filter(|_| is_decided).map(of_shard);
+            let verdict = appended.refused.as_ref().map(of_shard);
+            let is_undecided = appended.undecided.contains(&target.shard);
             if target.counted && progress.counted.is_none() {
                 progress.counted = Some(verdict.clone());
             }
             progress.repaired.clear();
             // Epoch and deletion only grow from step to step.
-            progress.durable.insert(node.to_string(), Confirmed { epoch: target.epoch, deletions, verdict });
+            let confirmed = Confirmed { epoch: target.epoch, deletions, verdict, is_undecided };
+            progress.durable.insert(node.to_string(), confirmed);
         }
     }
 
@@ -233,11 +240,23 @@ impl ShardProgress {
         self.durable.get(shard.leader.as_deref()?)?.verdict.as_ref()
     }
 
+    /// Whether the replicas disagree with a leader that cannot decide.
+    fn is_undecided(&self, shard: &Shard) -> bool {
+        let leader = shard.leader.as_deref().and_then(|leader| self.durable.get(leader));
+        let Some(leader) = leader.filter(|leader| leader.is_undecided) else { return false };
+        let others = shard.write_targets().filter_map(|node| self.durable.get(node)?.verdict.as_deref());
+        let Some(verdict) = leader.verdict.as_deref() else { return false };
+        !others.into_iter().all(|other| is_same(verdict, other))
+    }
+
     /// How the replicas disagree with the leader, once all have the samples; `None` if they agree or were made to.
     fn disagreement<'a>(&self, shard: &'a Shard) -> Option<Disagreement<'a>> {
         let decided = self.decided(shard)?;
         let is_other = |node: &&'a str| shard.leader.as_deref() != Some(*node);
-        let verdict = |node: &'a str| Some((node, self.durable.get(node)?.verdict.as_deref()?));
+        let verdict = |node: &'a str| {
+            let known = self.durable.get(node).filter(|known| !known.is_undecided)?;
+            Some((node, known.verdict.as_deref()?))
+        };
         let verdicts = || shard.write_targets().filter(is_other).filter_map(verdict);
         if verdicts().all(|(_, verdict)| is_same(decided, verdict)) {
             return None;

@@ -79,8 +79,8 @@ pub struct Appended {
     /// The rejected samples of all targets, by their numbers within the shards. `None` from a replica of an older version, which
     /// does not name them and knows no other action than [`Action::Append`].
     pub refused: Option<RefusedByShard>,
-    /// The shards of which the replica has lost samples. It cannot know which samples may stay there: what it rejects of them,
-    /// or accepts, is no verdict for others.
+    /// The shards of which the replica has lost samples. It cannot know which samples may stay there, so others need not agree with
+    /// it; where they do not, the write waits until it has caught up.
     pub undecided: Vec<u32>,
 }
 
