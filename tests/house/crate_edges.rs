@@ -109,6 +109,8 @@ const TABLE: &[Row] = &[
             "model",
             "promql",
             "querier",
+            "ruler",
+            "rules",
             "store",
             "testkit",
             "transport",
