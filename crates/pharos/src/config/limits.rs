@@ -27,7 +27,7 @@ pub struct LimitsConfig {
     /// Largest body of a push after decompression. Default 32MiB.
     pub max_decompressed_request_size: ByteSize,
     /// Memory of all requests in flight together: pushes, queries, responses that wait for their clients, and scraped bodies.
-    /// Further requests are refused with 503. Default 0: half of the memory of the machine or of its cgroup.
+    /// Further requests are refused with 503. Default 0: half of the memory of the machine or of its cgroup, less 256 MB.
     pub max_request_memory: ByteSize,
     /// Memory of all pushes in progress, as a part of it. Further pushes are refused with 429. Default 512MiB.
     pub max_inflight_requests_size: ByteSize,

@@ -18,12 +18,20 @@ use crate::config::LimitsConfig;
 /// The limit where the memory of the machine is unknown, bytes.
 const DEFAULT_BYTES: u64 = 2 << 30;
 
-/// The limits of the account. By default all requests together may hold half of the memory of the machine or of the cgroup, and
-/// those of a tenant three quarters of that, so that no tenant has everything.
+/// Memory of a small machine that is kept for what is not a request: the process itself, recent samples and the cache of blocks.
+const RESERVED_BYTES: u64 = 256 << 20;
+
+/// What all requests together may hold of this much memory: half of what is not reserved.
+fn share_of(bytes: u64) -> u64 {
+    (bytes - RESERVED_BYTES.min(bytes / 2)) / 2
+}
+
+/// The limits of the account. By default all requests together may hold half of the memory of the machine or of the cgroup, less
+/// [`RESERVED_BYTES`], and those of a tenant three quarters of that, so that no tenant has everything.
 pub(super) fn limits(web: &WebArgs, limits: &LimitsConfig) -> MemoryLimits {
     let or_none = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
     let all = match limits.max_request_memory.0 {
-        0 => of_machine(Path::new("/")).map_or(DEFAULT_BYTES, |bytes| bytes / 2),
+        0 => of_machine(Path::new("/")).map_or(DEFAULT_BYTES, share_of),
         bytes => bytes,
     };
     let (of_a_tenant, own) = tenant_limits(all, limits);
@@ -136,6 +144,13 @@ mod tests {
     }
 
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:        4096 kB\nMemFree:  1 kB\n");
+
+    #[test]
+    fn requests_leave_room_for_the_rest_of_a_small_machine() {
+        assert_eq!(share_of(128 << 20), 32 << 20);
+        assert_eq!(share_of(512 << 20), 128 << 20);
+        assert_eq!(share_of(8 << 30), (4 << 30) - (128 << 20));
+    }
 
     #[test]
     fn the_memory_of_the_machine_is_the_limit_without_a_cgroup() {
