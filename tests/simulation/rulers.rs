@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use pharos_cluster::{Command, Member, MemberState, Meta, Slots};
+use pharos_cluster::{Command, MemberState, Meta, Slots};
 use pharos_model::Clock;
 use prometheus::Registry;
 use tokio::task::JoinHandle;
@@ -254,7 +254,7 @@ impl World {
             return;
         }
         let to = if draining { MemberState::Draining } else { MemberState::Active };
-        let node = Member::clone(member).id;
+        let node = member.id.clone();
         _ = self.group.apply(Command::SetMemberState { node, state: to, at_ms: BASE_MS + self.env.now() as i64 });
     }
 

@@ -235,7 +235,7 @@ impl World {
     }
 
     /// Notes what is lost with the disk of a node: what no listed block shows, and neither another in-sync replica nor all of
-    /// the others have. One of them that is out of sync takes the place of the lost one, unless it is away for so long that it
+    /// the others have. A replica that is out of sync takes the place of the lost one, unless it is away for so long that it
     /// is replaced.
     async fn lose(&self, lost: &str) {
         let state = self.group.state();

@@ -70,7 +70,6 @@ struct CatchUpLoop {
     backed_off: BTreeMap<String, Duration>,
     orphaned: OrphanedShards,
     positions: copy::Positions,
-    leftovers: leftovers::Leftovers,
 }
 
 /// Copies and forgets as the view demands, until `shutdown` becomes true.
@@ -84,7 +83,6 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
             backed_off: BTreeMap::new(),
             orphaned: OrphanedShards::new(),
             positions: copy::Positions::default(),
-            leftovers: leftovers::Leftovers::default(),
         };
         learner.run().await;
     };
@@ -156,7 +154,6 @@ impl CatchUpLoop {
             address: member.address.clone(),
             shards: shards.clone(),
             positions: self.positions.clone(),
-            leftovers: self.leftovers.clone(),
         };
         let task = self.tasks.spawn(copy.run());
         self.sources.insert(task.id(), source.clone());

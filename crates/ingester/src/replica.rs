@@ -133,9 +133,7 @@ impl Ingester {
         // Each replica keeps the exemplars that it has room for.
         appended.uncounted.remove(&RejectReason::InvalidExemplar);
         appended.refused = Some(batch.refused_by_shard(self.config.shards_total, outcome.refused));
-        let lost = self.lost.lock();
-        appended.undecided = taken.iter().filter(|shard| lost.contains_key(shard)).collect();
-        drop(lost);
+        appended.undecided = self.lost.lock().keys().copied().filter(|shard| taken.contains(*shard)).collect();
         Ok(Taken::Now(appended, Some(outcome.commit)))
     }
 }

@@ -104,9 +104,10 @@ impl Ledger {
             };
             let interval_ms = interval_ms(group);
             if let Some(odd) = slots.iter().find(|slot| (*slot - first) % interval_ms != 0) {
-                return self
-                    .env
-                    .violated(format!("group {group} is evaluated for {}, which is no slot", odd - BASE_MS));
+                return self.env.violated(format!(
+                    "group {group} is evaluated for {}, which is not one of its slots",
+                    odd - BASE_MS
+                ));
             }
             let offset = first.rem_euclid(interval_ms);
             let expected = (from - from.rem_euclid(interval_ms) + offset..=to).step_by(interval_ms as usize);

@@ -23,7 +23,6 @@ use pharos_transport::append::{IngestClient, read_copy};
 use pharos_transport::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices, ShardEpoch};
 
 use super::filter::without_deleted;
-use super::leftovers::Leftovers;
 use super::policy::WantedShards;
 use crate::Ingester;
 use crate::deletions::{deleted_between, newest};
@@ -95,7 +94,6 @@ pub(super) struct Copy {
     pub(super) address: String,
     pub(super) shards: WantedShards,
     pub(super) positions: Positions,
-    pub(super) leftovers: Leftovers,
 }
 
 impl Copy {

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use pharos_cluster::BlockEntry;
 use pharos_head::{AppendError, CutSeries};
 use pharos_model::write::HistogramSample;
@@ -27,7 +26,6 @@ use crate::flush::difference::Comparison;
 const MAX_ATTEMPTS: usize = 10;
 
 /// Samples of some shards of a window that blocks do not account for.
-#[derive(Clone, Debug)]
 struct Leftover {
     shards: ShardSet,
     /// The samples below this number are compared.
@@ -35,10 +33,6 @@ struct Leftover {
     /// When the number was drawn, on the monotonic clock.
     since: Duration,
 }
-
-/// What the copies of a node have found, by tenant and start of the window, so that a copy that is repeated does not wait again.
-#[derive(Clone, Default)]
-pub(super) struct Leftovers(Arc<Mutex<BTreeMap<(TenantId, i64), Leftover>>>);
 
 impl Copy {
     /// Gives up what differs from blocks. Returns how many samples these were.
@@ -52,7 +46,6 @@ impl Copy {
                 self.ingester.clock.sleep_until(ends).await;
                 given_up += self.compare(&tenant, window, &leftover, true).await?;
             }
-            self.leftovers.0.lock().remove(&(tenant, window));
         }
         Ok(given_up)
     }
@@ -60,7 +53,6 @@ impl Copy {
     /// The windows in which digests do not show that blocks have all samples.
     async fn find(&self) -> Result<BTreeMap<(TenantId, i64), Leftover>, CopyError> {
         let (ingester, copied) = (self.ingester.clone(), self.shards.keys().copied().collect::<ShardSet>());
-        let known = self.leftovers.0.lock().clone();
         let work = tokio::task::spawn_blocking(move || {
             let (view, now) = (ingester.meta.view(), ingester.clock.monotonic());
             let mut found = BTreeMap::new();
@@ -82,12 +74,8 @@ impl Copy {
                     if shards.is_empty() {
                         continue;
                     }
-                    let key = (tenant.clone(), info.start);
-                    let fresh = Leftover { shards: shards.clone(), number: digest.number, since: now };
-                    let earlier =
-                        known.get(&key).filter(|earlier| shards.iter().all(|shard| earlier.shards.contains(shard)));
-                    let leftover = earlier.map_or(fresh, |earlier| Leftover { shards, ..earlier.clone() });
-                    found.insert(key, leftover);
+                    let leftover = Leftover { shards, number: digest.number, since: now };
+                    found.insert((tenant.clone(), info.start), leftover);
                 }
             }
             found
@@ -97,7 +85,6 @@ impl Copy {
             let windows = found.len();
             tracing::info!(source = self.source, windows, "comparing what this node had before the copy with blocks");
         }
-        *self.leftovers.0.lock() = found.clone();
         Ok(found)
     }
 

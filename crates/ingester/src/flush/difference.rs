@@ -19,7 +19,7 @@ use pharos_block::{BlockCache, BlockError, BlockMeta, BlockReader, BlockSelectio
 use pharos_cluster::{BlockEntry, Deletion, TenantCatalogue};
 use pharos_head::{CutSeries, WindowCut};
 use pharos_model::hash::shard_of;
-use pharos_model::{Labels, Matcher, SeriesBatch, ShardDigest, TimeRange};
+use pharos_model::{Labels, Matcher, SeriesBatch, SeriesView, ShardDigest, TimeRange};
 use pharos_promql::syntax::parse_metric_selector;
 
 use super::block::{WindowWriter, WrittenBlock};
@@ -124,26 +124,32 @@ impl Comparison {
 
 impl Compared {
     /// Calls `each` with what no block shows of each series, whether blocks have other values there or nothing.
-    fn for_each_left<E>(&self, mut each: impl FnMut(&CutSeries<'_>) -> Result<(), E>) -> Result<(), E> {
-        let mut rest = SeriesBatch::default();
-        for (i, remainder) in self.remainders.iter().enumerate() {
-            rest.clear();
-            if remainder.push_to(self.part.samples.view(i), &mut rest) {
-                each(&CutSeries { samples: rest.view(0), ..self.part.series(i) })?;
-            }
-        }
-        Ok(())
+    fn for_each_left<E>(&self, each: impl FnMut(&CutSeries<'_>) -> Result<(), E>) -> Result<(), E> {
+        self.for_each(Remainder::push_to, each)
     }
 
     /// Calls `each` with what blocks show with another value of each series.
     pub(crate) fn for_each_differing(&self, mut each: impl FnMut(&CutSeries<'_>)) {
+        let Ok(()) = self.for_each(Remainder::push_differing_to, |series| {
+            each(series);
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// Calls `each` with what `push` picks of each series.
+    fn for_each<E>(
+        &self,
+        push: impl Fn(&Remainder, SeriesView<'_>, &mut SeriesBatch) -> bool,
+        mut each: impl FnMut(&CutSeries<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut rest = SeriesBatch::default();
         for (i, remainder) in self.remainders.iter().enumerate() {
             rest.clear();
-            if remainder.push_differing_to(self.part.samples.view(i), &mut rest) {
-                each(&CutSeries { samples: rest.view(0), ..self.part.series(i) });
+            if push(remainder, self.part.samples.view(i), &mut rest) {
+                each(&CutSeries { samples: rest.view(0), ..self.part.series(i) })?;
             }
         }
+        Ok(())
     }
 }
 
