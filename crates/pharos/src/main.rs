@@ -23,7 +23,12 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
-        Command::Server(args) => pharos::server::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Server(args) => {
+            if let Err(error) = pharos::allocator::suit_the_machine() {
+                let _ = writeln!(std::io::stderr(), "pharos: the allocator keeps its defaults, which need more memory: {error}");
+            }
+            pharos::server::run(*args).map(|()| ExitCode::SUCCESS)
+        }
         Command::Alertmanager(args) => pharos::alertmanager::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Cluster(args) => {
             let is_good = pharos::cluster::command::run(&args, &mut std::io::stdout());

@@ -11,7 +11,7 @@ mod departure;
 pub(crate) mod http;
 mod limits;
 mod membership;
-mod memory;
+pub(crate) mod memory;
 mod meta_retry;
 pub(crate) mod network;
 mod open_files;

@@ -31,7 +31,7 @@ fn share_of(bytes: u64) -> u64 {
 pub(super) fn limits(web: &WebArgs, limits: &LimitsConfig) -> MemoryLimits {
     let or_none = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
     let all = match limits.max_request_memory.0 {
-        0 => of_machine(Path::new("/")).map_or(DEFAULT_BYTES, share_of),
+        0 => of_machine().map_or(DEFAULT_BYTES, share_of),
         bytes => bytes,
     };
     let (of_a_tenant, own) = tenant_limits(all, limits);
@@ -42,7 +42,7 @@ pub(super) fn limits(web: &WebArgs, limits: &LimitsConfig) -> MemoryLimits {
 /// The size of the cache of blocks, bytes: an eighth of the memory of the machine or of the cgroup, and no more than the default.
 pub(super) fn cache_bytes() -> u64 {
     let default = StoreConfig::default().cache_bytes;
-    of_machine(Path::new("/")).map_or(default, |bytes| default.min(bytes / 8))
+    of_machine().map_or(default, |bytes| default.min(bytes / 8))
 }
 
 /// The limits of tenants where all requests together may hold `all` bytes.
@@ -54,7 +54,12 @@ pub(super) fn tenant_limits(all: u64, limits: &LimitsConfig) -> (u64, HashMap<Te
 }
 
 /// The memory that the process may use: that of the machine, or less if a cgroup limits it. `None` where nothing says so.
-fn of_machine(root: &Path) -> Option<u64> {
+pub(crate) fn of_machine() -> Option<u64> {
+    below(Path::new("/"))
+}
+
+/// That memory by the file system of which `root` is the root.
+fn below(root: &Path) -> Option<u64> {
     let machine = fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| {
         let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?;
         kib.trim().parse::<u64>().ok()?.checked_mul(1024)
@@ -154,8 +159,8 @@ mod tests {
 
     #[test]
     fn the_memory_of_the_machine_is_the_limit_without_a_cgroup() {
-        assert_eq!(of_machine(root(&[MACHINE]).path()), Some(4 << 20));
-        assert_eq!(of_machine(root(&[]).path()), None);
+        assert_eq!(below(root(&[MACHINE]).path()), Some(4 << 20));
+        assert_eq!(below(root(&[]).path()), None);
     }
 
     #[test]
@@ -166,7 +171,7 @@ mod tests {
             ("sys/fs/cgroup/system.slice/memory.max", "2097152\n"),
             ("sys/fs/cgroup/system.slice/pharos.service/memory.max", "max\n"),
         ];
-        assert_eq!(of_machine(root(&files).path()), Some(2 << 20));
+        assert_eq!(below(root(&files).path()), Some(2 << 20));
     }
 
     #[test]
@@ -176,7 +181,7 @@ mod tests {
             ("proc/self/cgroup", "5:cpu:/x\n4:memory:/docker/abc\n"),
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", "1048576\n"),
         ];
-        assert_eq!(of_machine(root(&files).path()), Some(1 << 20));
+        assert_eq!(below(root(&files).path()), Some(1 << 20));
     }
 
     #[test]
