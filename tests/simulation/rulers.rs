@@ -153,17 +153,17 @@ impl World {
             stopping.chain(node.running.iter().map(|running| &running.meta))
         });
         let metas: Vec<&Arc<Meta>> = metas.collect();
+        // Over links that are slow in one direction the cluster's time is measured badly.
+        let is_off = |meta: &&Arc<Meta>| meta.cluster_clock().now_ms().abs_diff(now_ms) > CLOCK_ERROR_MS;
+        if self.has_been_rough && metas.iter().any(is_off) {
+            self.off_until = self.env.now() + OFF_MS;
+        }
         let lags = metas.into_iter().any(|meta| {
             let contact = *meta.contact().borrow();
             let oldest = meta.clock().monotonic().saturating_sub(OUT_OF_TOUCH);
             // A process that starts waits for its first contact.
             let is_in_touch = contact.map_or(!self.has_been_rough, |contact| contact >= oldest);
-            let is_behind = !is_in_touch && meta.view().ruler_assignments != state.ruler_assignments;
-            // Over links that are slow in one direction the cluster's time is measured badly.
-            if self.has_been_rough && meta.cluster_clock().now_ms().abs_diff(now_ms) > CLOCK_ERROR_MS {
-                self.off_until = self.env.now() + OFF_MS;
-            }
-            is_behind
+            !is_in_touch && meta.view().ruler_assignments != state.ruler_assignments
         });
         let lags = lags || self.env.now() < self.off_until;
         let timeline = Slots::Groups.timeline(&state);

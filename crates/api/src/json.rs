@@ -192,6 +192,36 @@ pub fn value<E>(out: &mut Vec<u8>, value: &Value, flush: impl FnMut(&mut Vec<u8>
     Ok(())
 }
 
+/// The usual size of an encoded time and float, bytes.
+const FLOAT_BYTES: usize = 32;
+/// The usual size of an encoded time and histogram, bytes.
+const HISTOGRAM_BYTES: usize = 4096;
+
+/// Whether `value` takes about `most` bytes or less when it is encoded. Counts no further than that.
+pub fn is_small(value: &Value, most: usize) -> bool {
+    let mut left = most;
+    let mut fits = |bytes: usize| {
+        let rest = left.checked_sub(bytes);
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    match value {
+        Value::Scalar(..) => true,
+        Value::String(_, text) => fits(text.len()),
+        Value::Vector(samples) => samples.iter().all(|sample| {
+            let bytes = match sample.value {
+                SampleValue::Float(_) => FLOAT_BYTES,
+                SampleValue::Histogram(_) => HISTOGRAM_BYTES,
+            };
+            fits(sample.labels.as_bytes().len() + bytes)
+        }),
+        Value::Matrix(series) => series.iter().all(|series| {
+            let samples = series.floats.len() * FLOAT_BYTES + series.histograms.len() * HISTOGRAM_BYTES;
+            fits(series.labels.as_bytes().len() + samples)
+        }),
+    }
+}
+
 fn vector_sample(out: &mut Vec<u8>, sample: &VectorSample) {
     out.extend_from_slice(b"{\"metric\":");
     labels(out, &sample.labels);
@@ -237,6 +267,23 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_value_is_small_up_to_its_encoded_size() {
+        let sample = |labels: usize| VectorSample {
+            labels: Labels::from_pairs([("a", "x".repeat(labels))]),
+            t: 0,
+            value: SampleValue::Float(1.0),
+        };
+        for value in [Value::Vector(vec![sample(1); 100]), Value::Vector(vec![sample(3000)])] {
+            let bytes = written(|out| super::value(out, &value, |_| Ok::<_, ()>(())).unwrap()).len();
+            assert!(is_small(&value, 2 * bytes) && !is_small(&value, bytes / 2), "{bytes}");
+        }
+        let series = MatrixSeries { floats: vec![(0, 1.0); 200], ..MatrixSeries::default() };
+        assert!(is_small(&Value::Matrix(vec![series.clone()]), 16 << 10));
+        assert!(!is_small(&Value::Matrix(vec![series; 3]), 16 << 10));
+        assert!(!is_small(&Value::String(0, "x".repeat(100)), 99));
     }
 
     #[test]

@@ -89,9 +89,8 @@ impl Unsent {
         response: Bytes,
     ) -> Result<(usize, Unread), MemoryFull> {
         let (size, (writer, unread)) = (response.len(), self.begin(tenant));
-        if writer.send(response).is_ok() {
-            writer.complete();
-        }
+        // An error is what the reader finds, too.
+        let _told_to_the_reader = writer.finish(response);
         match unread.first().await {
             Err(Some(full)) => Err(full),
             Ok(_) | Err(None) => Ok((size, unread)),
@@ -178,6 +177,27 @@ impl Writer {
     /// # Errors
     /// The client left or stalled, or there is no room.
     pub(crate) fn send(&self, part: Bytes) -> Result<(), Gone> {
+        self.add(part, State::Encoding)
+    }
+
+    /// Adds the last part and ends the response, with one wake-up of its reader.
+    ///
+    /// # Errors
+    /// As those of [`Writer::send`].
+    pub(crate) fn finish(self, part: Bytes) -> Result<(), Gone> {
+        self.add(part, State::Complete)
+    }
+
+    /// Ends the response.
+    pub(crate) fn complete(self) {
+        let mut queue = self.outbox.queue.lock();
+        if queue.state == State::Encoding {
+            queue.state = State::Complete;
+        }
+    }
+
+    /// Adds a part, after which the response is in the state `then`.
+    fn add(&self, part: Bytes, then: State) -> Result<(), Gone> {
         let bytes = part.len();
         let is_first = {
             let mut queue = self.outbox.queue.lock();
@@ -208,6 +228,7 @@ impl Writer {
         }
         queue.parts.push_back(part);
         queue.bytes += bytes;
+        queue.state = then;
         if is_first {
             // A client that had taken everything has had nothing to take until now.
             queue.moved = self.unsent.clock.monotonic();
@@ -215,14 +236,6 @@ impl Writer {
         drop(queue);
         self.outbox.encoded.wake();
         Ok(())
-    }
-
-    /// Ends the response.
-    pub(crate) fn complete(self) {
-        let mut queue = self.outbox.queue.lock();
-        if queue.state == State::Encoding {
-            queue.state = State::Complete;
-        }
     }
 }
 

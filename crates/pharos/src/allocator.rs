@@ -32,7 +32,10 @@ pub fn suit_the_machine() -> io::Result<()> {
 }
 
 /// What the environment lacks where this much memory is there.
-fn settings_for(memory: Option<u64>, environment: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, &'static str)> {
+fn settings_for(
+    memory: Option<u64>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Vec<(&'static str, &'static str)> {
     if memory.is_none_or(|bytes| bytes >= SMALL) {
         return Vec::new();
     }

@@ -25,7 +25,10 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Server(args) => {
             if let Err(error) = pharos::allocator::suit_the_machine() {
-                let _ = writeln!(std::io::stderr(), "pharos: the allocator keeps its defaults, which need more memory: {error}");
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "pharos: the allocator keeps its defaults, which need more memory: {error}"
+                );
             }
             pharos::server::run(*args).map(|()| ExitCode::SUCCESS)
         }

@@ -142,6 +142,8 @@ impl Admission {
             }
         };
         let turn = tokio::select! {
+            // Usually there is a permit at once, and no timer is needed.
+            biased;
             turn = waiting => turn.ok_or(AdmissionError::Stopping),
             () = tokio::time::sleep(job.timeout) => Err(AdmissionError::TimedOut),
             () = cancelled => Err(AdmissionError::Canceled),

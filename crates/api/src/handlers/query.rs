@@ -230,6 +230,13 @@ struct Answer {
     registered: Option<Registered>,
 }
 
+impl Answer {
+    fn is_small(&self) -> bool {
+        let output = self.output.as_ref().filter(|_| self.plan.is_none() && !self.extras.stats_by_step);
+        output.is_some_and(|output| json::is_small(&output.value, MAX_INLINE_RESPONSE))
+    }
+}
+
 async fn answer(
     api: &Arc<Api>,
     endpoint: &'static str,
@@ -254,8 +261,22 @@ async fn answer(
     api.metrics.queries.with_label_values(&[endpoint, label]).inc();
     api.metrics.seconds.observe((api.clock.monotonic() - began).as_secs_f64());
     match outcome {
-        Ok((answer, tenant)) => respond::stream(api, &tenant, move |out, parts| write(out, parts, &answer)).await,
+        Ok((answer, tenant)) => respond(api, &tenant, answer).await,
         Err(error) => error.into_response(),
+    }
+}
+
+/// Maximum size of a response that is encoded on an async worker thread, bytes. Handing it to another thread would take as long.
+const MAX_INLINE_RESPONSE: usize = 16 << 10;
+
+async fn respond(api: &Api, tenant: &TenantId, answer: Answer) -> Response {
+    if !answer.is_small() {
+        return respond::stream(api, tenant, move |out, parts| write(out, &answer, |out| parts.flush(out))).await;
+    }
+    let mut json = Vec::with_capacity(1024);
+    match write(&mut json, &answer, |_| Ok(())) {
+        Ok(()) => respond::encoded(api, tenant, json).await,
+        Err(respond::Gone) => ApiError::new(ErrorKind::Canceled, "query was canceled").into_response(),
     }
 }
 
@@ -409,11 +430,16 @@ fn truncate(output: &mut QueryOutput, limit: usize) {
     }
 }
 
-fn write(out: &mut Vec<u8>, parts: &respond::Parts, answer: &Answer) -> Result<(), respond::Gone> {
+/// Encodes a response. `flush` may take what is encoded.
+fn write(
+    out: &mut Vec<u8>,
+    answer: &Answer,
+    mut flush: impl FnMut(&mut Vec<u8>) -> Result<(), respond::Gone>,
+) -> Result<(), respond::Gone> {
     out.extend_from_slice(b"{\"status\":\"success\",\"data\":{");
     if let Some(output) = &answer.output {
         let is_cancelled = || answer.registered.as_ref().is_some_and(|registered| registered.query().is_cancelled());
-        json::value(out, &output.value, |out| if is_cancelled() { Err(respond::Gone) } else { parts.flush(out) })?;
+        json::value(out, &output.value, |out| if is_cancelled() { Err(respond::Gone) } else { flush(out) })?;
         if answer.extras.stats {
             let stats = log::stats_json(&output.stats, answer.admitted.waited, answer.extras.stats_by_step);
             out.extend_from_slice(format!(",\"stats\":{stats}").as_bytes());

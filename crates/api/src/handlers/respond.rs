@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::ApiError;
 pub(super) use crate::unsent::Gone;
-use crate::unsent::{PART_BYTES, Writer};
+use crate::unsent::{PART_BYTES, Unread, Writer};
 use crate::{Api, json};
 
 /// Maximum number of annotations of a kind in a response, as in Prometheus.
@@ -107,10 +107,9 @@ pub(super) struct Parts {
 impl Parts {
     /// Sends the written output once it fills a part.
     pub(super) fn flush(&self, out: &mut Vec<u8>) -> Result<(), Gone> {
-        if out.len() >= PART_BYTES { self.send(out) } else { Ok(()) }
-    }
-
-    fn send(&self, out: &mut Vec<u8>) -> Result<(), Gone> {
+        if out.len() < PART_BYTES {
+            return Ok(());
+        }
         self.writer.send(Bytes::from(std::mem::take(out)))
     }
 }
@@ -127,21 +126,32 @@ pub(super) async fn stream(
         let parts = Parts { writer };
         let mut out = Vec::with_capacity(4096);
         // An error leaves the response incomplete, which aborts it.
-        if write(&mut out, &parts).and_then(|()| parts.send(&mut out)).is_ok() {
-            parts.writer.complete();
+        if write(&mut out, &parts).is_ok() {
+            let _nobody_reads = parts.writer.finish(Bytes::from(out));
         }
     });
     match unread.first().await {
-        Ok(size) => {
-            let mut response = json_response(Body::from_stream(unread));
-            if let Some(size) = size {
-                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
-            }
-            response
-        }
+        Ok(size) => unread_json(size, unread),
         Err(Some(full)) => ApiError::from(full).into_response(),
         Err(None) => ApiError::internal("the answer could not be written").into_response(),
     }
+}
+
+/// Responds with JSON that is encoded already.
+pub(super) async fn encoded(api: &Api, tenant: &TenantId, json: Vec<u8>) -> Response {
+    match api.unsent.whole(tenant, Bytes::from(json)).await {
+        Ok((size, unread)) => unread_json(Some(size), unread),
+        Err(full) => ApiError::from(full).into_response(),
+    }
+}
+
+/// Responds with JSON of this size, if it is known.
+fn unread_json(size: Option<usize>, unread: Unread) -> Response {
+    let mut response = json_response(Body::from_stream(unread));
+    if let Some(size) = size {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    response
 }
 
 #[cfg(test)]

@@ -38,6 +38,18 @@ async fn a_small_response_is_complete_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn a_response_ends_with_its_last_part() {
+    let unsent = unsent(100);
+    let (writer, mut unread) = begin(&unsent);
+    writer.send(part(10)).unwrap();
+    writer.finish(part(20)).unwrap();
+    assert_eq!(unread.first().await, Ok(Some(30)));
+    assert_eq!(unread.next().await.unwrap().unwrap().len(), 10);
+    assert_eq!(unread.next().await.unwrap().unwrap().len(), 20);
+    assert!(unread.next().await.is_none());
+}
+
+#[tokio::test]
 async fn a_writer_waits_for_a_client_that_is_a_window_behind() {
     let unsent = unsent(u64::MAX);
     let (writer, mut unread) = begin(&unsent);

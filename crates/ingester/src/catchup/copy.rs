@@ -59,6 +59,11 @@ impl From<tonic::Status> for CopyError {
     }
 }
 
+/// Runs blocking work on the blocking thread pool.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CopyError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| CopyError::Aborted(e.to_string()))
+}
+
 /// How far a shard was copied under an epoch.
 type Position = (TenantId, Option<SeriesHash>);
 
@@ -140,8 +145,7 @@ impl Copy {
     pub(super) async fn apply_deletions(&self) -> Result<View, CopyError> {
         let (ingester, view) = (self.ingester.clone(), self.ingester.meta.view());
         let applied = view.clone();
-        let work = tokio::task::spawn_blocking(move || ingester.deletions.apply_all(&applied));
-        work.await.map_err(|e| CopyError::Aborted(e.to_string()))??;
+        blocking(move || ingester.deletions.apply_all(&applied)).await??;
         Ok(view)
     }
 
@@ -184,8 +188,7 @@ impl Copy {
     async fn request(&self, after: Option<Position>, deletions: u64) -> Result<CopyRequest, CopyError> {
         let shards: ShardSet = self.shards.keys().copied().collect();
         let (ingester, slice_ms) = (self.ingester.clone(), slice_ms(self.ingester.config.window_ms));
-        let digesting = tokio::task::spawn_blocking(move || held(&ingester, &shards, slice_ms));
-        let held = digesting.await.map_err(|e| CopyError::Aborted(e.to_string()))?;
+        let held = blocking(move || held(&ingester, &shards, slice_ms)).await?;
         Ok(CopyRequest {
             learner: self.ingester.config.identity.clone(),
             shards: self.shards.iter().map(|(&shard, &epoch)| ShardEpoch { shard, epoch }).collect(),

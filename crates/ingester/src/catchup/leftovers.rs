@@ -13,12 +13,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_cluster::BlockEntry;
 use pharos_head::{AppendError, CutSeries};
 use pharos_model::write::HistogramSample;
 use pharos_model::{Sample, SeriesView, ShardSet, TenantId, WriteBatch};
 
-use super::copy::{Copy, CopyError};
+use super::copy::{Copy, CopyError, blocking};
 use crate::flush::coverage::WindowBlocks;
 use crate::flush::difference::Comparison;
 
@@ -53,7 +52,7 @@ impl Copy {
     /// The windows in which digests do not show that blocks have all samples.
     async fn find(&self) -> Result<BTreeMap<(TenantId, i64), Leftover>, CopyError> {
         let (ingester, copied) = (self.ingester.clone(), self.shards.keys().copied().collect::<ShardSet>());
-        let work = tokio::task::spawn_blocking(move || {
+        let finding = blocking(move || {
             let (view, now) = (ingester.meta.view(), ingester.clock.monotonic());
             let mut found = BTreeMap::new();
             for tenant in ingester.head.tenants() {
@@ -80,7 +79,7 @@ impl Copy {
             }
             found
         });
-        let found = work.await.map_err(|e| CopyError::Aborted(e.to_string()))?;
+        let found = finding.await?;
         if !found.is_empty() {
             let windows = found.len();
             tracing::info!(source = self.source, windows, "comparing what this node had before the copy with blocks");
@@ -100,15 +99,12 @@ impl Copy {
             let view = self.apply_deletions().await?;
             let (head, of, shards, number) =
                 (self.ingester.head.clone(), tenant.clone(), leftover.shards.clone(), leftover.number);
-            let cutting = tokio::task::spawn_blocking(move || head.cut_below(&of, window, &shards, number));
-            let cut = Arc::new(cutting.await.map_err(|e| CopyError::Aborted(e.to_string()))?);
+            let cut = Arc::new(blocking(move || head.cut_below(&of, window, &shards, number)).await?);
             if cut.deletions() != view.catalogue.newest_deletion(tenant.as_str()) {
                 continue;
             }
             let catalogue = view.catalogue.tenant(tenant.as_str());
-            let blocks = WindowBlocks::of(catalogue, cut.window());
-            let is_of_cut = |block: &&BlockEntry| block.shards.iter().any(|shard| leftover.shards.contains(*shard));
-            let blocks: Vec<&BlockEntry> = blocks.iter().filter(is_of_cut).collect();
+            let blocks = WindowBlocks::of(catalogue, cut.window()).with_some_of(&leftover.shards);
             let mut comparison =
                 Comparison::open(&self.ingester, cut.clone(), catalogue.map(Arc::as_ref), &blocks).await?;
             let mut differing = 0;

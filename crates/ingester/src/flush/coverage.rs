@@ -56,6 +56,11 @@ impl<'a> WindowBlocks<'a> {
         self.blocks.iter().map(|block| block.entry)
     }
 
+    /// The blocks that contain any of these shards, in commit order.
+    pub fn with_some_of(&self, shards: &ShardSet) -> Vec<&'a BlockEntry> {
+        self.iter().filter(|block| block.shards.iter().any(|shard| shards.contains(*shard))).collect()
+    }
+
     /// The blocks of exactly this window, in commit order.
     pub fn of_same_window(&self) -> impl DoubleEndedIterator<Item = &'a BlockEntry> + '_ {
         self.iter().filter(|block| self.is_of_window(block))

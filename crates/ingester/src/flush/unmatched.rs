@@ -136,9 +136,7 @@ pub(super) async fn resolve(
         // The view masks blocks by other deletions than those that memory has seen.
         return Ok(Shipped::Later);
     }
-    let blocks = WindowBlocks::of(catalogue, &info);
-    let is_of_cut = |block: &&BlockEntry| block.shards.iter().any(|shard| shards.contains(*shard));
-    let blocks: Vec<&BlockEntry> = blocks.iter().filter(is_of_cut).collect();
+    let blocks = WindowBlocks::of(catalogue, &info).with_some_of(&shards);
     let found = difference::write(at, &cut, catalogue.map(Arc::as_ref), &blocks).await?;
     let samples: u64 = found.written.digests.values().map(|digest| digest.samples).sum();
     if !is_listed(&ingester.meta.view(), at, &blocks) {
