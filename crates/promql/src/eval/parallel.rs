@@ -138,7 +138,8 @@ pub(crate) fn stream(ev: &Eval<'_, '_>, node: &Node, grid: Grid, sink: Sink<'_>)
     }
     let set = partitions[0].set.clone();
     let end = partitions[threads - 1].series.end;
-    let width = (BLOCK_POINTS / grid.len).clamp(MIN_BLOCK_SERIES, MAX_BLOCK_SERIES);
+    // However few series there are, each thread has some, and this one begins to consume before the last are computed.
+    let width = (BLOCK_POINTS / grid.len).clamp(MIN_BLOCK_SERIES, MAX_BLOCK_SERIES).min(end.div_ceil(2 * threads));
     let blocks: Vec<Range<usize>> = (0..end).step_by(width).map(|at| at..end.min(at + width)).collect();
     let (shared, operator, counts) = (ev.shared, ev.operator.get(), ev.new_counts());
     let compute = |series: &Range<usize>| -> Outcome<Block<'_, '_>> {
