@@ -28,6 +28,9 @@ pub use outcome::{AppendError, AppendOutcome, AppendTargets};
 /// How many floats are encoded before the length of the record is looked at.
 const FLOATS_PER_CHECK: usize = 4096;
 
+/// How many series are looked up together.
+const LOOKUPS: usize = 16;
+
 /// Appends one batch, while its caller holds the tenant's lock and the log's segment.
 pub(crate) struct Appender<'a> {
     pub(crate) config: &'a HeadConfig,
@@ -124,9 +127,11 @@ impl<'a> Appender<'a> {
 
     pub(crate) fn run(mut self, batch: &WriteBatch) -> Appended {
         self.stale_in_order = batch.stale_in_order && self.origin != Origin::Head;
-        for entry in batch.series() {
-            if self.select_outcome(entry) {
-                self.series(batch, entry);
+        for group in batch.series().chunks(LOOKUPS) {
+            for (entry, known) in group.iter().zip(self.find(batch, group)) {
+                if self.select_outcome(entry) {
+                    self.series(batch, entry, known);
+                }
             }
         }
         self.outcomes.is_uncounted = false;
@@ -145,6 +150,19 @@ impl<'a> Appender<'a> {
         Appended { outcomes: self.outcomes, declarable: self.declarable, grown: self.grown, overload }
     }
 
+    /// Finds the series of a group. Each step of a lookup waits for memory whose address the step before it has read, so the lookups
+    /// of a group take each step together.
+    fn find(&self, batch: &WriteBatch, group: &[BatchSeries]) -> [Option<Arc<Series>>; LOOKUPS] {
+        let mut found = [None; LOOKUPS];
+        for (found, entry) in found.iter_mut().zip(group) {
+            *found = self.state.find_hash(entry.hash);
+        }
+        for (found, entry) in found.iter_mut().zip(group) {
+            found.take_if(|series| series.labels.as_bytes() != batch.labels_of(entry));
+        }
+        found.map(Option::<&Arc<Series>>::cloned)
+    }
+
     /// Chooses the outcome that a series is reported in; false when its shard is not appended.
     fn select_outcome(&mut self, entry: &BatchSeries) -> bool {
         let Some(targets) = self.targets else { return true };
@@ -153,11 +171,12 @@ impl<'a> Appender<'a> {
         targets.taken.contains(shard)
     }
 
-    fn series(&mut self, batch: &WriteBatch, entry: &BatchSeries) {
+    /// Appends a series. `known` was found before the group of the series was appended, and lacks what the group has created.
+    fn series(&mut self, batch: &WriteBatch, entry: &BatchSeries, known: Option<Arc<Series>>) {
         let canonical = batch.labels_of(entry);
         let samples = batch.samples_of(entry);
         let histograms = batch.histograms_of(entry);
-        let mut found = self.state.find(entry.hash, canonical).cloned();
+        let mut found = known.or_else(|| self.state.find(entry.hash, canonical).cloned());
         if found.is_none() && self.any_takeable(samples, histograms) {
             match self.create(canonical, entry.hash) {
                 Ok(series) => found = Some(series),

@@ -161,6 +161,12 @@ impl AppendState {
         self.table.find(hash, |s| s.hash == hash && s.labels.as_bytes() == canonical)
     }
 
+    /// A series with this hash. Others may have it, too.
+    #[inline]
+    pub(crate) fn find_hash(&self, hash: u64) -> Option<&Arc<Series>> {
+        self.table.find(hash, |s| s.hash == hash)
+    }
+
     /// The window that contains `t` and its current generation; 0 for a window that is not known.
     pub(crate) fn window_at(&self, t: i64, schedule: &WindowSchedule) -> WindowGeneration {
         let start = schedule.start_of(t);
