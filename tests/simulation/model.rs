@@ -160,8 +160,9 @@ impl Model {
                 (Fate::MustNot, _) => false,
                 // A later acknowledged value takes its place.
                 (_, End::Acknowledged(at)) => !musts.iter().any(|later| later.began > at),
-                // It can take the place of an acknowledged one only after that has left memory, which is after its window.
-                _ => musts.iter().all(|must| attempt.began > ended(must) && self.is_after_window(key, attempt.began)),
+                // It can take the place of an acknowledged one only after that has left memory, which is after its window. A
+                // write that has not ended yet asks again whenever its replicas change.
+                _ => musts.iter().all(|must| ended(attempt) > ended(must) && self.is_after_window(key, ended(attempt))),
             };
             if is_allowed {
                 allowed.values.insert(attempt.value);
@@ -172,7 +173,7 @@ impl Model {
 
     fn is_after_window(&self, key: Key, at: Ms) -> bool {
         let window_end = key.t - key.t.rem_euclid(self.window_ms) + self.window_ms;
-        BASE_MS + at as i64 >= window_end
+        at >= (window_end - BASE_MS).max(0) as Ms
     }
 
     /// Whether a sample was acknowledged, by any attempt.

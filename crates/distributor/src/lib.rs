@@ -24,7 +24,7 @@ use pharos_transport::append::{Action, Appended, Openings, Replica, ReplicaError
 
 use encoder::{Encoder, Split};
 use outcome::Outcome;
-use progress::{Next, Progress, Repairs, is_in_sync, is_written_to, report_again};
+use progress::{Next, Progress, Repairs, in_sync, is_in_sync, is_in_sync_for, is_written_to, report_again};
 pub use replicas::{Connect, Replicas};
 
 /// The shards to send to each replica.
@@ -200,10 +200,31 @@ impl Distributor {
                 Err(error) => failed.push((node, targets, error)),
             }
         }
+        // Without a replica that goes on, the one that is reported first would leave the shard to another one that is away, and
+        // perhaps comes back without its disk. A replica that is the only one in sync is reported, which meta refuses.
+        let goes_on = |node: &str, shard: u32| {
+            let is_other = |other: &str| other != node && is_in_sync_for(view, other, shard);
+            let answered = answers.iter().any(|(other, _)| is_other(other));
+            let is_alone = !in_sync(view, shard).any(is_other);
+            answered || is_alone || progress.has_taken(shard, is_other)
+        };
+        let mut stuck = None;
         for (node, targets, error) in failed {
-            self.report(node, targets, &error).await?;
+            let may_report =
+                |target: &&ShardTarget| !is_in_sync_for(view, node, target.shard) || goes_on(node, target.shard);
+            let reported: Vec<ShardTarget> = targets.iter().filter(may_report).cloned().collect();
+            if let Some(target) = targets.iter().find(|target| !may_report(target)) {
+                stuck = Some(format!(
+                    "ingester {node} failed ({error}), and no other in-sync replica of shard {} has answered",
+                    target.shard
+                ));
+            }
+            self.report(node, &reported, &error).await?;
         }
-        Ok(answers)
+        match stuck {
+            Some(reason) => Err(WriteError::Unavailable(reason)),
+            None => Ok(answers),
+        }
     }
 
     async fn send_to(

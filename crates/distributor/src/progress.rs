@@ -210,6 +210,11 @@ impl Progress {
         targets.iter().filter(|target| !is_stale(target)).collect()
     }
 
+    /// Whether one of these replicas has had the samples of a shard durable.
+    pub fn has_taken(&self, shard: u32, is_one: impl Fn(&str) -> bool) -> bool {
+        self.shards.get(&shard).is_some_and(|progress| progress.durable.keys().any(|node| is_one(node)))
+    }
+
     /// How the counted outcome differs from the final one, because another leader decided in the end.
     pub fn corrections(&self) -> &[Correction] {
         &self.corrections
@@ -280,9 +285,19 @@ pub fn is_written_to(view: &View, node: &str, shard: u32) -> bool {
     view.shard(shard).is_some_and(|shard| shard.write_targets().any(|n| n == node))
 }
 
+/// The in-sync replicas of a shard.
+pub fn in_sync(view: &View, shard: u32) -> impl Iterator<Item = &str> {
+    view.shard(shard).into_iter().flat_map(|known| known.in_sync.iter().map(String::as_str))
+}
+
+/// Whether a node is an in-sync replica of a shard.
+pub fn is_in_sync_for(view: &View, node: &str, shard: u32) -> bool {
+    view.shard(shard).is_some_and(|known| known.is_in_sync(node))
+}
+
 /// Whether a node is an in-sync replica of any of these shards.
 pub fn is_in_sync(view: &View, node: &str, targets: &[ShardTarget]) -> bool {
-    targets.iter().any(|target| view.shard(target.shard).is_some_and(|shard| shard.is_in_sync(node)))
+    targets.iter().any(|target| is_in_sync_for(view, node, target.shard))
 }
 
 #[cfg(test)]

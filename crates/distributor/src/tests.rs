@@ -125,6 +125,15 @@ async fn a_replica_that_does_not_apply_a_deletion_is_out_of_sync_before_it_settl
 }
 
 #[tokio::test]
+async fn a_replica_is_left_out_of_sync_only_if_another_one_goes_on() {
+    let silent = || Recorder { is_silent: true, ..Recorder::default() };
+    let fixture = Fixture::of(replicas([("A", silent()), ("B", silent())])).await;
+    let error = fixture.distributor.append(&TenantId::default(), &batch()).await.unwrap_err().to_string();
+    assert!(error.contains("and no other in-sync replica of shard"), "{error}");
+    assert!(fixture.meta.view().shards.iter().all(|shard| shard.in_sync == ["A", "B"]));
+}
+
+#[tokio::test]
 async fn a_write_follows_a_replica_that_has_applied_a_newer_deletion() {
     let fixture = Fixture::of(replicas([("A", Recorder::default()), ("B", Recorder::default())])).await;
     let number = fixture.delete("1").await;

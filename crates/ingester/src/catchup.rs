@@ -154,6 +154,7 @@ impl CatchUpLoop {
             address: member.address.clone(),
             shards: shards.clone(),
             positions: self.positions.clone(),
+            lost_at_source: Mutex::default(),
         };
         let task = self.tasks.spawn(copy.run());
         self.sources.insert(task.id(), source.clone());

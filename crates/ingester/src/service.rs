@@ -7,7 +7,7 @@ mod statistics;
 use std::sync::Arc;
 
 use pharos_model::shards::MAX_SHARDS;
-use pharos_transport::append::MAX_MESSAGE;
+use pharos_transport::append::{LOST_AT_SOURCE, MAX_MESSAGE};
 use pharos_transport::ingest_v1::ingest_server::{Ingest, IngestServer};
 use pharos_transport::ingest_v1::{
     AppendRequest, AppendResponse, CopyProgress, CopyRequest, CopyResponse, LearningRequest, LearningResponse,
@@ -71,7 +71,11 @@ impl Ingest for IngestService {
     async fn copy(&self, request: Request<CopyRequest>) -> Result<Response<Self::CopyStream>, Status> {
         let busy = |_| Status::resource_exhausted(format!("already serving {MAX_COPIES} copies"));
         let permit = self.copies.clone().try_acquire_owned().map_err(busy)?;
-        copy::serve(self.ingester.clone(), permit, request.into_inner()).map(Response::new)
+        let request = request.into_inner();
+        let lost = copy::lost(&self.ingester, &request)?;
+        let mut response = Response::new(copy::serve(self.ingester.clone(), permit, request)?);
+        response.metadata_mut().insert(LOST_AT_SOURCE, lost);
+        Ok(response)
     }
 
     async fn learning(&self, _: Request<LearningRequest>) -> Result<Response<LearningResponse>, Status> {

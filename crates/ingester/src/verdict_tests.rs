@@ -164,6 +164,37 @@ async fn a_learner_gives_up_another_value_than_the_one_that_was_shipped_and_evic
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_learner_keeps_what_the_source_has_lost_with_its_disk() {
+    let mut cluster = Cluster::of(&["A"], 1).await;
+    cluster.write(&[V1]).await;
+    cluster.end_window();
+    for _ in 0..2 {
+        cluster.tick("A").await;
+        cluster.clock.advance(std::time::Duration::from_secs(600));
+    }
+    assert_eq!(held(cluster.node("A")), []);
+    cluster.start("C").await;
+    cluster.add_learner("C").await;
+    // It takes the place of the value that is in a block only.
+    cluster.write(&[V2]).await;
+    cluster.stop("A").await;
+    cluster.wipe("A");
+    cluster.start("A").await;
+    cluster.catch_up("A");
+    cluster.catch_up("C");
+    let is_in_sync = |cluster: &Cluster| cluster.meta.view().shards.iter().all(|shard| shard.is_in_sync("C"));
+    until(|| {
+        cluster.clock.advance(std::time::Duration::from_secs(60));
+        is_in_sync(&cluster)
+    })
+    .await;
+    assert_eq!(held(cluster.node("C")), [V2]);
+    cluster.lead("C").await;
+    cluster.tick("C").await;
+    assert_eq!(in_blocks(&cluster).await, [V2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_restarts_keeps_what_a_copy_replaced() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
     cluster.write(&[V1]).await;

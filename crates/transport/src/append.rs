@@ -27,6 +27,10 @@ use pharos_model::{RejectReason, TenantId, WriteBatch, WriteError, WriteOutcome}
 
 use crate::ingest_v1 as wire;
 
+/// The header of a response to `Copy` that names the shards of which the source has lost samples, as text. What the source lacks of them
+/// says nothing about what the learner has. Sources of earlier versions do not send it.
+pub const LOST_AT_SOURCE: &str = "pharos-lost-at-source";
+
 /// One shard of a request to a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardTarget {

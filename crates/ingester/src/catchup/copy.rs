@@ -19,8 +19,9 @@ use parking_lot::Mutex;
 use pharos_cluster::{Command, MetaError, View};
 use pharos_head::{AppendError, AppendOutcome, Commit};
 use pharos_model::{SeriesHash, ShardSet, TenantId, WriteBatch, WriteError};
-use pharos_transport::append::{IngestClient, read_copy};
+use pharos_transport::append::{IngestClient, LOST_AT_SOURCE, read_copy};
 use pharos_transport::ingest_v1::{CopyPosition, CopyRequest, CopyResponse, HeldSlices, ShardEpoch};
+use tonic::metadata::MetadataMap;
 
 use super::filter::without_deleted;
 use super::policy::WantedShards;
@@ -99,6 +100,8 @@ pub(super) struct Copy {
     pub(super) address: String,
     pub(super) shards: WantedShards,
     pub(super) positions: Positions,
+    /// The shards of which the source has lost samples.
+    pub(super) lost_at_source: Mutex<ShardSet>,
 }
 
 impl Copy {
@@ -114,6 +117,14 @@ impl Copy {
             self.promote(*shard, *epoch).await?;
         }
         Ok(())
+    }
+
+    /// Waits until the view does not have this node learn a shard since an epoch any more, and no longer than usual for another
+    /// look at it.
+    async fn next_view(&self, shard: u32, epoch: u64) {
+        let (mut views, me) = (self.ingester.meta.watch(), &self.ingester.config.identity);
+        let learns_otherwise = |view: &View| view.shard(shard).and_then(|s| s.learns_since(me)) != Some(epoch);
+        let _late = tokio::time::timeout(self.ingester.config.interval, views.wait_for(learns_otherwise)).await;
     }
 
     /// Copies what this node lacks. All of it is durable afterwards.
@@ -135,6 +146,7 @@ impl Copy {
             // A write failed here meanwhile, or the shard moved; the next view tells what to do.
             Err(MetaError::Refused(refusal)) => {
                 tracing::info!(shard, %refusal, "promotion refused; the next view decides");
+                self.next_view(shard, epoch).await;
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -154,7 +166,9 @@ impl Copy {
         let mut client = IngestClient::new(connection).client();
         let mut position = self.positions.of(&self.shards);
         let request = self.request(position.clone(), newest(view)).await?;
-        let mut stream = in_time(client.copy(request)).await??.into_inner();
+        let response = in_time(client.copy(request)).await??;
+        self.note_lost(response.metadata())?;
+        let mut stream = response.into_inner();
         while let Some(part) = in_time(stream.message()).await?? {
             let tenant = TenantId::new(&part.tenant).map_err(|e| CopyError::Source(e.to_string()))?;
             let bytes = part.batch.len();
@@ -174,6 +188,15 @@ impl Copy {
             }
             self.throttle(bytes).await;
         }
+        Ok(())
+    }
+
+    /// Notes of which shards the source has lost samples.
+    fn note_lost(&self, headers: &MetadataMap) -> Result<(), CopyError> {
+        let Some(lost) = headers.get(LOST_AT_SOURCE) else { return Ok(()) };
+        let bad = |error: &dyn std::fmt::Display| CopyError::Source(format!("{LOST_AT_SOURCE}: {error}"));
+        let lost: ShardSet = lost.to_str().map_err(|e| bad(&e))?.parse().map_err(|e| bad(&e))?;
+        *self.lost_at_source.lock() = lost;
         Ok(())
     }
 

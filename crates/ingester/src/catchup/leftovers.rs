@@ -5,6 +5,9 @@
 //! value that differs there from what blocks show was refused, or its write failed. This node, once in sync, would ship it in a
 //! later block, which wins; so it gives such values up before it asks for promotion.
 //!
+//! A source that has lost samples says nothing by its silence: what this node has may have been acknowledged with the source
+//! alone. Then it keeps everything.
+//!
 //! A write may be under way when the learning begins, and its value may rightly replace the block's. So what is compared lies
 //! below a number that was drawn then, and is compared once every such write has ended; another copy brings back what the source
 //! has accepted.
@@ -51,7 +54,8 @@ impl Copy {
 
     /// The windows in which digests do not show that blocks have all samples.
     async fn find(&self) -> Result<BTreeMap<(TenantId, i64), Leftover>, CopyError> {
-        let (ingester, copied) = (self.ingester.clone(), self.shards.keys().copied().collect::<ShardSet>());
+        let copied: ShardSet = self.shards.keys().copied().collect();
+        let (ingester, copied) = (self.ingester.clone(), copied.difference(&self.lost_at_source.lock()));
         let finding = blocking(move || {
             let (view, now) = (ingester.meta.view(), ingester.clock.monotonic());
             let mut found = BTreeMap::new();

@@ -252,6 +252,7 @@ async fn a_copied_batch_is_older_than_the_deletions_that_its_source_did_not_know
         address: "A".into(),
         shards: BTreeMap::new(),
         positions: copy::Positions::default(),
+        lost_at_source: Mutex::default(),
     };
     cluster.delete(3, 10).await;
     let first = b.head().last_deletion(&tenant);

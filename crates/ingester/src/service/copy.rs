@@ -16,6 +16,7 @@ use pharos_transport::ingest_v1::{CopyRequest, CopyResponse};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tonic::metadata::AsciiMetadataValue;
 
 use super::shard_epochs;
 use crate::Ingester;
@@ -103,6 +104,13 @@ pub(super) fn serve(
         let _closed = copy.run();
     });
     Ok(ReceiverStream::new(stream))
+}
+
+/// The header of a response that names the shards of which the source has lost samples.
+pub(super) fn lost(ingester: &Ingester, request: &CopyRequest) -> Result<AsciiMetadataValue, Status> {
+    let lost = ingester.lost.lock();
+    let shards: ShardSet = request.shards.iter().map(|asked| asked.shard).filter(|s| lost.contains_key(s)).collect();
+    AsciiMetadataValue::try_from(shards.to_string()).map_err(|e| Status::internal(e.to_string()))
 }
 
 /// Only an in-sync replica can be a source.
