@@ -137,9 +137,7 @@ impl AlertmanagerConfig {
 
     /// The names of fields that are set but not supported.
     pub fn unsupported(&self) -> Vec<&'static str> {
-        let mut names = self.unsupported_fields();
-        names.extend(self.http_sd_configs.iter().flat_map(HttpSdConfig::unsupported));
-        names
+        self.unsupported_fields()
     }
 }
 

@@ -119,8 +119,4 @@ impl HttpSdConfig {
     pub(crate) fn set_directory(&mut self, directory: &Path) {
         self.set_http_directory(directory);
     }
-
-    pub(crate) fn unsupported(&self) -> Vec<&'static str> {
-        self.unsupported_fields()
-    }
 }

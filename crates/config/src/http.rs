@@ -3,6 +3,9 @@
 //! Prometheus inlines these fields into several sections. [`with_http_client!`] adds them to a struct, so that unknown
 //! fields are still rejected with their position in the file.
 
+mod oauth2;
+mod proxy;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::units::Secret;
+pub use oauth2::{JWT_BEARER, OAuth2};
+pub use proxy::ProxyConfig;
 
 /// Declares a section with its own fields, whose defaults follow `=` where they differ from those of their types, with those
 /// of an HTTP client, and with fields that are accepted but not supported.
@@ -53,9 +58,9 @@ macro_rules! with_http_client {
             /// The `Authorization` header.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub authorization: Option<$crate::http::Authorization>,
-            /// OAuth 2 (not supported).
-            #[serde(skip_serializing)]
-            pub oauth2: Option<serde::de::IgnoredAny>,
+            /// OAuth 2.0.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub oauth2: Option<$crate::http::OAuth2>,
             /// A bearer token, the older form of `authorization`.
             #[serde(skip_serializing_if = "crate::units::Secret::is_empty")]
             pub bearer_token: $crate::units::Secret,
@@ -69,21 +74,21 @@ macro_rules! with_http_client {
             pub follow_redirects: bool,
             /// Whether to offer HTTP/2 over TLS (default: true).
             pub enable_http2: bool,
-            /// The URL of a proxy (not supported).
+            /// The URL of a proxy: `http`, `https` or `socks5`.
             #[serde(
                 skip_serializing_if = "Option::is_none",
                 serialize_with = "crate::units::maybe_without_password"
             )]
             pub proxy_url: Option<String>,
-            /// Addresses that bypass the proxy (not supported).
+            /// Hosts that are reached without the proxy, separated by commas.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub no_proxy: Option<String>,
-            /// Whether to take the proxy from the environment (not supported).
+            /// Whether to take the proxy from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` of the environment.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub proxy_from_environment: Option<bool>,
-            /// Headers for the proxy (not supported).
-            #[serde(skip_serializing)]
-            pub proxy_connect_header: Option<serde::de::IgnoredAny>,
+            /// Headers of requests for a tunnel through the proxy.
+            #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+            pub proxy_connect_header: std::collections::BTreeMap<String, Vec<$crate::units::Secret>>,
             /// Headers that every request gets.
             #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
             pub http_headers: std::collections::BTreeMap<String, $crate::http::HeaderValues>,
@@ -105,7 +110,7 @@ macro_rules! with_http_client {
                     proxy_url: None,
                     no_proxy: None,
                     proxy_from_environment: None,
-                    proxy_connect_header: None,
+                    proxy_connect_header: std::collections::BTreeMap::new(),
                     http_headers: std::collections::BTreeMap::new(),
                 }
             }
@@ -121,23 +126,26 @@ macro_rules! with_http_client {
                     follow_redirects: self.follow_redirects,
                     enable_http2: self.enable_http2,
                     http_headers: self.http_headers.clone(),
+                    oauth2: self.oauth2.clone(),
+                    proxy: $crate::http::ProxyConfig::checked(
+                        self.proxy_url.as_ref(),
+                        self.no_proxy.as_ref(),
+                        self.proxy_from_environment,
+                        &self.proxy_connect_header,
+                    )?,
                 }
-                .checked(&self.bearer_token, self.bearer_token_file.as_deref(), self.oauth2.is_some())
+                .checked(&self.bearer_token, self.bearer_token_file.as_deref())
             }
 
-            /// The names of this section's fields that are set but not supported.
-            fn unsupported_fields(&self) -> Vec<&'static str> {
-                [
-                    $($((stringify!($unsupported), self.$unsupported.is_some()),)*)?
-                    ("oauth2", self.oauth2.is_some()),
-                    ("proxy_url", self.proxy_url.is_some()),
-                    ("proxy_from_environment", self.proxy_from_environment == Some(true)),
-                    ("proxy_connect_header", self.proxy_connect_header.is_some()),
-                ]
-                .into_iter()
-                .filter_map(|(name, is_set)| is_set.then_some(name))
-                .collect()
-            }
+            $(
+                /// The names of this section's fields that are set but not supported.
+                fn unsupported_fields(&self) -> Vec<&'static str> {
+                    [$((stringify!($unsupported), self.$unsupported.is_some()),)*]
+                        .into_iter()
+                        .filter_map(|(name, is_set)| is_set.then_some(name))
+                        .collect()
+                }
+            )?
 
             fn set_http_directory(&mut self, directory: &std::path::Path) {
                 if let Some(auth) = &mut self.basic_auth {
@@ -149,6 +157,9 @@ macro_rules! with_http_client {
                 $crate::http::join(directory, &mut self.bearer_token_file);
                 if let Some(tls) = &mut self.tls_config {
                     tls.set_directory(directory);
+                }
+                if let Some(oauth2) = &mut self.oauth2 {
+                    oauth2.set_directory(directory);
                 }
                 for file in self.http_headers.values_mut().flat_map(|values| &mut values.files) {
                     *file = directory.join(&*file);
@@ -167,11 +178,6 @@ with_http_client! {
 }
 
 impl HttpConfig {
-    /// The fields that are set and that Pharos does not support.
-    pub fn unsupported(&self) -> Vec<&'static str> {
-        self.unsupported_fields()
-    }
-
     /// Resolves relative paths against the directory of the configuration file.
     pub fn set_directory(&mut self, directory: &Path) {
         self.set_http_directory(directory);
@@ -365,6 +371,10 @@ pub struct HttpClientConfig {
     pub enable_http2: bool,
     /// Headers that every request gets.
     pub http_headers: BTreeMap<String, HeaderValues>,
+    /// OAuth 2.0.
+    pub oauth2: Option<OAuth2>,
+    /// The proxy.
+    pub proxy: ProxyConfig,
 }
 
 impl Default for HttpClientConfig {
@@ -376,6 +386,8 @@ impl Default for HttpClientConfig {
             follow_redirects: true,
             enable_http2: true,
             http_headers: BTreeMap::new(),
+            oauth2: None,
+            proxy: ProxyConfig::default(),
         }
     }
 }
@@ -404,19 +416,14 @@ const RESERVED_HEADERS: [&str; 19] = [
 ];
 
 impl HttpClientConfig {
-    pub(crate) fn checked(
-        mut self,
-        token: &Secret,
-        token_file: Option<&Path>,
-        oauth2: bool,
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn checked(mut self, token: &Secret, token_file: Option<&Path>) -> Result<Self, ConfigError> {
         let refuse = |message: &str| Err(ConfigError::new(message));
         let token_file = token_file.filter(|path| !path.as_os_str().is_empty());
         let bearer = !token.is_empty() || token_file.is_some();
         if !token.is_empty() && token_file.is_some() {
             return refuse("at most one of bearer_token & bearer_token_file must be configured");
         }
-        if (self.basic_auth.is_some() || oauth2) && bearer {
+        if (self.basic_auth.is_some() || self.oauth2.is_some()) && bearer {
             return refuse("at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured");
         }
         if let Some(auth) = &self.basic_auth {
@@ -427,7 +434,7 @@ impl HttpClientConfig {
                 return refuse("authorization is not compatible with bearer_token & bearer_token_file");
             }
             check_authorization(auth)?;
-            if self.basic_auth.is_some() || oauth2 {
+            if self.basic_auth.is_some() || self.oauth2.is_some() {
                 return refuse("at most one of basic_auth, oauth2 & authorization must be configured");
             }
         } else if bearer {
@@ -438,8 +445,11 @@ impl HttpClientConfig {
                 credentials_ref: String::new(),
             });
         }
-        if oauth2 && self.basic_auth.is_some() {
-            return refuse("at most one of basic_auth, oauth2 & authorization must be configured");
+        if let Some(oauth2) = &self.oauth2 {
+            if self.basic_auth.is_some() {
+                return refuse("at most one of basic_auth, oauth2 & authorization must be configured");
+            }
+            oauth2.check()?;
         }
         for name in self.http_headers.keys() {
             if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {

@@ -25,7 +25,10 @@ pub use discovery::{FileSdConfig, HttpSdConfig, TargetGroup};
 pub use error::ConfigError;
 pub use glob::glob;
 pub use global::GlobalConfig;
-pub use http::{Authorization, BasicAuth, HeaderValues, HttpClientConfig, HttpConfig, TlsConfig, TlsVersion};
+pub use http::{
+    Authorization, BasicAuth, HeaderValues, HttpClientConfig, HttpConfig, JWT_BEARER, OAuth2, ProxyConfig, TlsConfig,
+    TlsVersion,
+};
 pub use otlp::{OtlpConfig, OtlpConfigError, TranslationStrategy};
 pub use protocols::{EscapingScheme, ScrapeProtocol, ValidationScheme};
 pub use relabel::{RelabelAction, RelabelConfig, RelabelRule, relabel};

@@ -117,7 +117,6 @@ impl ScrapeConfig {
     /// The names of fields that are set but not supported.
     pub fn unsupported(&self) -> Vec<&'static str> {
         let mut names = self.unsupported_fields();
-        names.extend(self.http_sd_configs.iter().flat_map(HttpSdConfig::unsupported));
         if self.scrape_failure_log_file.is_some() {
             names.push("scrape_failure_log_file");
         }

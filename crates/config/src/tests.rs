@@ -97,6 +97,29 @@ fn invalid_sections_have_the_messages_of_prometheus() {
         ("job_name: a\ntls_config: {max_version: TLS10}", "max_version must be TLS12 or TLS13"),
         ("job_name: a\nfile_sd_configs: [{files: ['[x.json']}]", "invalid file pattern"),
         ("job_name: a\nhttp_headers: {Host: {values: [x]}}", "setting header \"Host\" is not allowed"),
+        ("job_name: a\noauth2: {token_url: x}", "oauth2 client_id must be configured"),
+        ("job_name: a\noauth2: {client_id: x}", "oauth2 token_url must be configured"),
+        (
+            "job_name: a\noauth2: {client_id: x, token_url: y, client_secret: a, client_secret_file: b}",
+            "at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured",
+        ),
+        (
+            "job_name: a\noauth2: {client_id: x, token_url: y, grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', signature_algorithm: HS256}",
+            "valid signature algorithms are RS256, RS384 and RS512",
+        ),
+        (
+            "job_name: a\nbasic_auth: {username: u}\noauth2: {client_id: x, token_url: y}",
+            "at most one of basic_auth, oauth2 & authorization must be configured",
+        ),
+        ("job_name: a\nno_proxy: x", "if no_proxy is configured, proxy_url must also be configured"),
+        (
+            "job_name: a\nproxy_url: http://p\nproxy_from_environment: true",
+            "if proxy_from_environment is configured, proxy_url must not be configured",
+        ),
+        (
+            "job_name: a\nproxy_connect_header: {X: [y]}",
+            "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured",
+        ),
         ("job_name: a\nscrape_intervall: 5s", "unknown field"),
     ] {
         let error = validated(yaml).unwrap_err();
@@ -107,10 +130,10 @@ fn invalid_sections_have_the_messages_of_prometheus() {
 #[test]
 fn unsupported_fields_are_named() {
     let config = scrape(
-        "job_name: a\nkubernetes_sd_configs: [{role: pod, namespaces: {names: [x]}}]\nproxy_url: http://p\noauth2: {client_id: x}",
+        "job_name: a\nkubernetes_sd_configs: [{role: pod, namespaces: {names: [x]}}]\ndns_sd_configs: [{names: [x]}]",
     )
     .unwrap();
-    assert_eq!(config.unsupported(), ["kubernetes_sd_configs", "oauth2", "proxy_url"]);
+    assert_eq!(config.unsupported(), ["dns_sd_configs", "kubernetes_sd_configs"]);
 }
 
 #[test]

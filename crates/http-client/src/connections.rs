@@ -5,6 +5,7 @@
 //! not sent at all.
 
 mod dial;
+mod tunnel;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::dial::Stream;
+use self::dial::{Route, Stream};
+use crate::proxy::{Proxies, Proxy, ProxyKind};
 use crate::tls::Tls;
 use crate::url::RequestUrl;
 
@@ -52,6 +54,7 @@ struct Server {
 /// The connections of a client.
 pub(super) struct Connections {
     tls: Arc<Tls>,
+    proxies: Arc<Proxies>,
     /// The Unix socket that all requests go to, instead of the server of their URL.
     socket: Option<PathBuf>,
     idle: Mutex<Idle>,
@@ -85,31 +88,45 @@ pub(super) struct Exchange {
 }
 
 impl Connections {
-    pub(super) fn new(tls: Tls) -> Self {
-        Connections { tls: Arc::new(tls), socket: None, idle: Mutex::default() }
+    pub(super) fn new(tls: Tls, proxies: Proxies) -> Self {
+        Connections { tls: Arc::new(tls), proxies: Arc::new(proxies), socket: None, idle: Mutex::default() }
     }
 
     /// Connections with the same settings that all go to a Unix socket.
     pub(super) fn over_socket(&self, path: &Path) -> Self {
-        Connections { tls: self.tls.clone(), socket: Some(path.to_path_buf()), idle: Mutex::default() }
+        let (tls, proxies) = (self.tls.clone(), self.proxies.clone());
+        Connections { tls, proxies, socket: Some(path.to_path_buf()), idle: Mutex::default() }
     }
 
     /// Sends a request and returns its response without the body.
-    pub(super) async fn send(&self, url: &RequestUrl, request: Request<Full<Bytes>>) -> Result<Exchange, String> {
-        let tls = if url.is_https { Some(self.tls.load().await?) } else { None };
+    pub(super) async fn send(&self, url: &RequestUrl, mut request: Request<Full<Bytes>>) -> Result<Exchange, String> {
+        let proxy = if self.socket.is_some() { None } else { self.proxies.of(url)? };
+        if let Some(proxy) = proxy.filter(|proxy| proxy.kind == ProxyKind::Http && !url.is_https) {
+            request = for_proxy(request, url, proxy)?;
+        }
+        let is_secured = url.is_https || proxy.is_some_and(|proxy| proxy.url.is_https);
+        let loaded = if is_secured { Some(self.tls.load().await?) } else { None };
+        let tls = loaded.as_ref().filter(|_| url.is_https);
         let server = Server {
             is_https: url.is_https,
             host: url.host.to_ascii_lowercase(),
             zone: url.zone.clone(),
             port: url.port,
-            generation: tls.as_ref().map_or(0, |tls| tls.generation),
+            generation: loaded.as_ref().map_or(0, |tls| tls.generation),
         };
         loop {
             let used = self.take(&server).await;
             let is_used = used.is_some();
             let mut connection = match used {
                 Some(connection) => connection,
-                None => open(dial::dial(url, self.socket.as_deref(), tls.as_deref()).await?).await?,
+                None => {
+                    let route = match (&self.socket, proxy) {
+                        (Some(path), _) => Route::Socket(path),
+                        (None, Some(proxy)) => Route::Proxy(&self.proxies, proxy, loaded.as_deref()),
+                        (None, None) => Route::Direct,
+                    };
+                    open(dial::dial(url, route, tls.map(Arc::as_ref)).await?).await?
+                }
             };
             let received = connection.received.load(Ordering::Relaxed);
             let sent = match &mut connection.sender {
@@ -227,6 +244,20 @@ fn for_http2(mut request: Request<Full<Bytes>>, url: &RequestUrl) -> Result<Requ
     request.headers_mut().remove(http::header::HOST);
     let uri = http::Uri::builder().scheme("https").authority(url.authority.as_str()).path_and_query(url.target.clone());
     *request.uri_mut() = uri.build().map_err(|e| e.to_string())?;
+    Ok(request)
+}
+
+/// Names the server in a request that a proxy forwards to it.
+fn for_proxy(
+    mut request: Request<Full<Bytes>>,
+    url: &RequestUrl,
+    proxy: &Proxy,
+) -> Result<Request<Full<Bytes>>, String> {
+    let uri = http::Uri::builder().scheme("http").authority(url.authority.as_str()).path_and_query(url.target.clone());
+    *request.uri_mut() = uri.build().map_err(|e| e.to_string())?;
+    if let Some(credentials) = tunnel::proxy_authorization(proxy) {
+        request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, credentials);
+    }
     Ok(request)
 }
 

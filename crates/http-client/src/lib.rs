@@ -7,6 +7,8 @@
 
 mod bounded;
 mod connections;
+mod oauth2;
+mod proxy;
 mod tls;
 mod url;
 
@@ -26,6 +28,8 @@ use http_body_util::{BodyExt, Full};
 
 use self::bounded::Bounded;
 use self::connections::{Connections, Exchange, describe};
+use self::oauth2::Tokens;
+use self::proxy::Proxies;
 use self::tls::Tls;
 pub use self::tls::{TlsDialer, TlsStream};
 use self::url::RequestUrl;
@@ -57,6 +61,8 @@ pub enum HttpError {
 pub struct HttpClient {
     connections: Arc<Connections>,
     config: HttpClientConfig,
+    /// Where the credentials of OAuth 2.0 come from.
+    tokens: Option<Arc<Tokens>>,
 }
 
 impl fmt::Debug for HttpClient {
@@ -103,12 +109,14 @@ impl HttpClient {
     /// new connections.
     pub fn new(config: &HttpClientConfig) -> Result<Self, ConfigError> {
         let tls = Tls::new(&config.tls_config, config.enable_http2)?;
-        Ok(HttpClient { connections: Arc::new(Connections::new(tls)), config: config.clone() })
+        let connections = Arc::new(Connections::new(tls, Proxies::new(&config.proxy)?));
+        let tokens = config.oauth2.as_ref().map(Tokens::new).transpose()?.map(Arc::new);
+        Ok(HttpClient { connections, config: config.clone(), tokens })
     }
 
     /// A client with the same settings whose requests all go to a Unix socket, whatever the host of their URL.
     pub fn over_socket(&self, path: &Path) -> Self {
-        HttpClient { connections: Arc::new(self.connections.over_socket(path)), config: self.config.clone() }
+        HttpClient { connections: Arc::new(self.connections.over_socket(path)), ..self.clone() }
     }
 
     /// Fetches a URL within `timeout` and appends the decompressed body to `body`. A body of `limit` bytes or more fails, and so
@@ -225,7 +233,7 @@ impl HttpClient {
         headers.insert(USER_AGENT, AGENT);
         let host = HeaderValue::try_from(&url.authority).map_err(|_| format!("invalid host {:?}", url.authority))?;
         headers.insert(HOST, host.clone());
-        if let Some(credentials) = self.credentials(url).await?.filter(|_| is_trusted) {
+        if is_trusted && let Some(credentials) = self.credentials(url).await? {
             headers.insert(AUTHORIZATION, credentials);
         }
         for (name, values) in self.config.http_headers.iter().filter(|(name, _)| is_trusted || !is_sensitive(name)) {
@@ -274,6 +282,9 @@ impl HttpClient {
         } else if let Some(auth) = &self.config.authorization {
             let credentials = text_or_file(auth.credentials.reveal(), auth.credentials_file.as_deref()).await?;
             format!("{} {credentials}", auth.kind)
+        } else if let Some(tokens) = &self.tokens {
+            // A request for a token is a request, too.
+            Box::pin(tokens.credentials()).await?
         } else {
             return Ok(None);
         };

@@ -93,6 +93,13 @@ impl Loaded {
         client.dangerous().set_certificate_verifier(Arc::new(verifier));
         (Arc::new(client), name)
     }
+
+    /// The settings of a connection to a proxy, which speaks HTTP/1, and the name that the handshake sends.
+    pub(super) fn for_proxy(&self, host: &str) -> (Arc<ClientConfig>, ServerName<'static>) {
+        let (mut config, name) = self.for_host(host);
+        Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        (config, name)
+    }
 }
 
 /// Settings without the verification of servers, which follows for each host.

@@ -66,6 +66,12 @@ impl RequestUrl {
         })
     }
 
+    /// The host, in brackets if it needs them, and the port.
+    pub(super) fn host_and_port(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     /// The URL that a redirect names.
     pub(super) fn join(&self, location: &str) -> Result<RequestUrl, String> {
         let scheme = if self.is_https { "https" } else { "http" };

@@ -10,11 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::tunnel;
+use crate::proxy::{Proxies, Proxy, ProxyKind};
 use crate::tls::{Loaded, describe_handshake};
 use crate::url::RequestUrl;
 
@@ -23,48 +27,84 @@ const FALLBACK_DELAY: Duration = Duration::from_millis(300);
 
 /// A connected stream, with or without TLS.
 pub(super) struct Stream {
-    inner: Inner,
+    inner: Box<dyn ByteStream>,
     /// The number of bytes that have arrived.
     pub(super) received: Arc<AtomicU64>,
     /// Whether server and client agreed on HTTP/2.
     pub(super) is_http2: bool,
 }
 
-enum Inner {
-    Plain(Transport),
-    Tls(Box<TlsStream<Transport>>),
+/// A stream of bytes in both directions.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// Where a connection goes.
+pub(super) enum Route<'a> {
+    /// To the server.
+    Direct,
+    /// To a Unix socket in its place.
+    Socket(&'a Path),
+    /// To a proxy, with the TLS settings of the client.
+    Proxy(&'a Proxies, &'a Proxy, Option<&'a Loaded>),
 }
 
-enum Transport {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-/// Connects to the server of a URL, or to a Unix socket in its place.
-pub(super) async fn dial(url: &RequestUrl, socket: Option<&Path>, tls: Option<&Loaded>) -> Result<Stream, String> {
-    let transport = match socket {
-        Some(path) => {
+/// Connects to the server of a URL.
+pub(super) async fn dial(url: &RequestUrl, route: Route<'_>, tls: Option<&Loaded>) -> Result<Stream, String> {
+    let transport: Box<dyn ByteStream> = match route {
+        Route::Direct => Box::new(connect_to(url).await?),
+        Route::Socket(path) => {
             let failed = |error: io::Error| format!("dial unix {}: connect: {error}", path.display());
-            Transport::Unix(UnixStream::connect(path).await.map_err(failed)?)
+            Box::new(UnixStream::connect(path).await.map_err(failed)?)
         }
-        None => {
-            let tcp = connect(look_up(url).await?).await?;
-            // Only a hint to the kernel: requests are short.
-            let _ignored = tcp.set_nodelay(true);
-            Transport::Tcp(tcp)
-        }
+        Route::Proxy(proxies, proxy, tls) => through_proxy(url, proxies, proxy, tls).await?,
     };
     let (inner, is_http2) = match tls {
-        None => (Inner::Plain(transport), false),
+        None => (transport, false),
         Some(tls) => {
-            let (config, name) = tls.for_host(&url.host);
-            let stream =
-                TlsConnector::from(config).connect(name, transport).await.map_err(|e| describe_handshake(&e))?;
+            let stream = shake_hands(transport, tls.for_host(&url.host)).await?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            (Inner::Tls(Box::new(stream)), is_http2)
+            (Box::new(stream) as Box<dyn ByteStream>, is_http2)
         }
     };
     Ok(Stream { inner, received: Arc::default(), is_http2 })
+}
+
+/// Connects to a proxy, and on to the server of a URL unless the proxy forwards requests to it.
+async fn through_proxy(
+    url: &RequestUrl,
+    proxies: &Proxies,
+    proxy: &Proxy,
+    tls: Option<&Loaded>,
+) -> Result<Box<dyn ByteStream>, String> {
+    let stream = connect_to_proxy(proxy, tls).await.map_err(|error| format!("proxyconnect tcp: {error}"))?;
+    match proxy.kind {
+        ProxyKind::Http if !url.is_https => Ok(stream),
+        ProxyKind::Http => tunnel::http(stream, url, proxy, proxies.connect_headers()).await,
+        ProxyKind::Socks5 => tunnel::socks5(stream, url, proxy.url.user.as_ref()).await,
+    }
+}
+
+async fn connect_to_proxy(proxy: &Proxy, tls: Option<&Loaded>) -> Result<Box<dyn ByteStream>, String> {
+    let tcp = connect_to(&proxy.url).await?;
+    Ok(match tls.filter(|_| proxy.url.is_https) {
+        Some(tls) => Box::new(shake_hands(tcp, tls.for_proxy(&proxy.url.host)).await?),
+        None => Box::new(tcp),
+    })
+}
+
+async fn shake_hands<S: ByteStream>(
+    stream: S,
+    (config, name): (Arc<ClientConfig>, ServerName<'static>),
+) -> Result<TlsStream<S>, String> {
+    TlsConnector::from(config).connect(name, stream).await.map_err(|e| describe_handshake(&e))
+}
+
+async fn connect_to(url: &RequestUrl) -> Result<TcpStream, String> {
+    let tcp = connect(look_up(url).await?).await?;
+    // Only a hint to the kernel: requests are short.
+    let _ignored = tcp.set_nodelay(true);
+    Ok(tcp)
 }
 
 /// The addresses of a server, in the order of the resolver.
@@ -154,10 +194,7 @@ async fn connect_in_turn(addresses: Vec<SocketAddr>) -> Result<TcpStream, String
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Inner::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        };
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
         self.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
         match read {
             // Servers that just close the connection are common; the end of the body tells whether anything is missing.
@@ -169,55 +206,14 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Inner::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Transport::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Transport::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Transport::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

@@ -248,7 +248,7 @@ async fn an_address_with_a_zone_is_connected_to() {
 #[tokio::test]
 async fn connections_that_have_ended_are_forgotten() {
     let (url, _) = serve(|_, _| Act::AnswerAndClose(ok(""))).await;
-    let connections = Connections::new(Tls::new(&Default::default(), true).unwrap());
+    let connections = Connections::new(Tls::new(&Default::default(), true).unwrap(), Proxies::default());
     let parsed = RequestUrl::parse(&url).unwrap();
     for _ in 0..3 {
         let exchange = connections.send(&parsed, Request::new(Full::default())).await.unwrap();
@@ -264,7 +264,7 @@ async fn connections_that_have_ended_are_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shared_connection_stays_open_while_it_is_used() {
-    let connections = Connections::new(Tls::new(&Default::default(), true).unwrap());
+    let connections = Connections::new(Tls::new(&Default::default(), true).unwrap(), Proxies::default());
     let server = Server { is_https: true, host: "h".into(), zone: String::new(), port: 443, generation: 0 };
     let (near, _far) = tokio::io::duplex(4096);
     let (sender, running) = http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
