@@ -136,6 +136,16 @@ fn nothing_acknowledged_is_lost() {
     every_seed_holds(World::Storage, 200);
 }
 
+/// Seeds beyond the usual ones that have shown faults.
+const FOUND: [u64; 15] = [361, 592, 716, 817, 1014, 1223, 1471, 3663, 3666, 4436, 5194, 5591, 6335, 6947, 6967];
+
+#[test]
+fn seeds_that_have_shown_faults_hold() {
+    for seed in FOUND {
+        assert_eq!(process::run(World::Storage, seed, None, false).violation, None, "seed {seed}");
+    }
+}
+
 #[test]
 fn every_slot_of_a_group_of_rules_is_evaluated_once() {
     every_seed_holds(World::Rulers, 200);

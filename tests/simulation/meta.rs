@@ -4,7 +4,7 @@
 //! A command may be applied although its sender hears nothing, and be applied again much later, as when a leader that was cut
 //! off proposes an entry of its once more.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -254,9 +254,13 @@ impl Group {
         };
         let steps = self.with_heartbeats(|state, heartbeats, config| {
             let silent = heartbeats::silent(state, heartbeats, Duration::from_secs(1));
-            let (now_ms, unwritable) = (heartbeats.now_ms, BTreeSet::new());
-            let context =
-                PlacementContext { now_ms, silent: &silent, backed_off: &[], unwritable: &unwritable, settled_for };
+            let context = PlacementContext {
+                now_ms: heartbeats.now_ms,
+                silent: &silent,
+                incomplete: &heartbeats.heard.incomplete(state),
+                settled_for,
+                ..PlacementContext::default()
+            };
             placement::propose(state, config, context)
         });
         let mut shared = self.shared.lock();
@@ -385,7 +389,7 @@ impl meta_server::Meta for Service {
         if beat.leaving {
             shared.heard.left(&beat.node);
         } else if known {
-            shared.heard.beat(&beat.node, now);
+            shared.heard.beat(&beat.node, beat.incomplete, now);
         }
         let bug = self.group.bug;
         let version = if bug == Some(Bug::ViewsSeemFresh) { 0 } else { shared.state.version };

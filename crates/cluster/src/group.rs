@@ -351,7 +351,7 @@ impl Group {
             return Ok(HeartbeatAnswer { known, version: view.version, ..HeartbeatAnswer::default() });
         }
         if known {
-            self.heard.lock().beat(&beat.node, received);
+            self.heard.lock().beat(&beat.node, beat.incomplete, received);
         }
         let version = self.read_index(true).await.map_err(|error| Status::unavailable(error.to_string()))?;
         let known = self.feed.view().member(&beat.node).is_some();

@@ -27,6 +27,8 @@ pub(crate) struct HeartbeatTask {
     pub(crate) member: Member,
     /// Whether the node cannot write its log.
     pub(crate) unwritable: Arc<AtomicBool>,
+    /// Whether the node's log has lost samples.
+    pub(crate) incomplete: Arc<AtomicBool>,
     pub(crate) interval: Duration,
 }
 
@@ -46,6 +48,7 @@ impl HeartbeatTask {
         let beat = HeartbeatRequest {
             node: self.member.id.clone(),
             unwritable: self.unwritable.load(Ordering::Relaxed),
+            incomplete: self.incomplete.load(Ordering::Relaxed),
             clock: report.map_or(0, |report| report.clock),
             wall_ms: report.map_or(0, |report| report.wall_ms),
             ..HeartbeatRequest::default()

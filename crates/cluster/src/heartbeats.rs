@@ -1,7 +1,7 @@
 //! Which members' leases have expired, and which members are back. Only the leader's clock is read, so clocks of different
 //! nodes are never compared.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,32 +13,48 @@ pub struct Heard {
     at: HashMap<String, Duration>,
     /// Members that have said that they leave, and have not joined again.
     left: HashSet<String>,
+    /// Members that said in their last heartbeat that their logs have lost nothing.
+    whole: HashSet<String>,
 }
 
 impl Heard {
     /// A heartbeat has arrived. One that was on its way when its sender left says nothing.
-    pub fn beat(&mut self, node: &str, now: Duration) {
-        if !self.left.contains(node) {
-            self.at.insert(node.to_string(), now);
+    /// `incomplete` says whether the sender's log has lost samples.
+    pub fn beat(&mut self, node: &str, incomplete: bool, now: Duration) {
+        if self.left.contains(node) {
+            return;
         }
+        self.at.insert(node.to_string(), now);
+        match incomplete {
+            true => self.whole.remove(node),
+            false => self.whole.insert(node.to_string()),
+        };
     }
 
     /// A member has joined, so it is alive and has a full lease before its first heartbeat.
     pub fn joined(&mut self, node: &str, now: Duration) {
         self.left.remove(node);
+        self.whole.remove(node);
         self.at.insert(node.to_string(), now);
     }
 
     /// A member has said that it leaves.
     pub fn left(&mut self, node: &str) {
         self.at.remove(node);
+        self.whole.remove(node);
         self.left.insert(node.to_string());
+    }
+
+    /// The members whose logs have lost samples, or may have: nothing was heard of them yet.
+    pub fn incomplete(&self, state: &ClusterState) -> BTreeSet<String> {
+        state.members.keys().filter(|node| !self.whole.contains(*node)).cloned().collect()
     }
 
     /// Forgets all but the members of a state.
     pub fn retain(&mut self, state: &ClusterState) {
         self.at.retain(|node, _| state.members.contains_key(node));
         self.left.retain(|node| state.members.contains_key(node));
+        self.whole.retain(|node| state.members.contains_key(node));
     }
 
     fn of(&self, node: &str) -> Option<Duration> {
@@ -149,7 +165,7 @@ mod tests {
 
     fn heard(of: &[(&str, u64)]) -> Heard {
         let mut heard = Heard::default();
-        of.iter().for_each(|(id, second)| heard.beat(id, Duration::from_secs(*second)));
+        of.iter().for_each(|(id, second)| heard.beat(id, false, Duration::from_secs(*second)));
         heard
     }
 
@@ -157,11 +173,11 @@ mod tests {
     fn a_heartbeat_that_was_on_its_way_when_its_sender_left_revives_nobody() {
         let mut known = heard(&[("B", 105)]);
         known.left("B");
-        known.beat("B", Duration::from_secs(106));
+        known.beat("B", false, Duration::from_secs(106));
         let state = with(&[("B", Role::Ingester, Down)]);
         assert!(due(&state, &at(107, &known)).is_empty());
         known.joined("B", Duration::from_secs(108));
-        known.beat("B", Duration::from_secs(109));
+        known.beat("B", false, Duration::from_secs(109));
         assert_eq!(names(due(&state, &at(110, &known))), ["B Active"]);
     }
 

@@ -162,9 +162,10 @@ impl LeaderTerm {
         if self.settled.is_some_and(just_checked) {
             return Ok(());
         }
-        let silent = {
+        let (silent, incomplete) = {
             let heard = group.heard.lock();
-            heartbeats::silent(view, &self.heartbeats(group, &heard), group.config.timing.member_heartbeat)
+            let interval = group.config.timing.member_heartbeat;
+            (heartbeats::silent(view, &self.heartbeats(group, &heard), interval), heard.incomplete(view))
         };
         let backed_off = self.backoff.waiting(now);
         let unwritable = group.unwritable.lock().clone();
@@ -173,6 +174,7 @@ impl LeaderTerm {
             silent: &silent,
             backed_off: &backed_off,
             unwritable: &unwritable,
+            incomplete: &incomplete,
             settled_for,
         };
         let steps = placement::propose(view, &group.config.placement, context);

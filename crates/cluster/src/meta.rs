@@ -91,6 +91,7 @@ pub struct Meta {
     leaving: watch::Sender<bool>,
     /// Whether this node cannot write its samples, as its heartbeats say.
     unwritable: Arc<AtomicBool>,
+    incomplete: Arc<AtomicBool>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -248,6 +249,7 @@ impl Meta {
             contact,
             leaving: watch::Sender::new(false),
             unwritable: Arc::default(),
+            incomplete: Arc::default(),
             tasks: Mutex::new(tasks),
         }
     }
@@ -268,6 +270,7 @@ impl Meta {
                 contact: self.contact.clone(),
                 member,
                 unwritable: self.unwritable.clone(),
+                incomplete: self.incomplete.clone(),
                 interval,
             };
             let mut stop = self.backend.stopped();
@@ -319,6 +322,12 @@ impl Meta {
     /// What [`Meta::set_writable`] said last; true before.
     pub fn is_writable(&self) -> bool {
         !self.unwritable.load(Ordering::Relaxed)
+    }
+
+    /// Says in heartbeats from now on whether this node's log has lost samples. As long as it may be the only one in sync, no other
+    /// replica of its shards is removed, however long it has been away.
+    pub fn set_incomplete(&self, incomplete: bool) {
+        self.incomplete.store(incomplete, Ordering::Relaxed);
     }
 
     /// The clock that [`Meta::contact`] reads.

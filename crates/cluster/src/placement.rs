@@ -60,6 +60,8 @@ pub struct PlacementContext<'a> {
     pub backed_off: &'a [String],
     /// Members that cannot write their log. Nothing is moved to them, and they should lead nothing.
     pub unwritable: &'a BTreeSet<String>,
+    /// Members whose logs have lost samples, or may have. Other replicas of their shards stay: they may have what was lost.
+    pub incomplete: &'a BTreeSet<String>,
     /// How long there has been an active ingester.
     pub settled_for: Duration,
 }
@@ -69,11 +71,17 @@ static NOBODY: BTreeSet<String> = BTreeSet::new();
 impl Default for PlacementContext<'_> {
     fn default() -> Self {
         let (now_ms, settled_for) = (0, Duration::ZERO);
-        PlacementContext { now_ms, silent: &[], backed_off: &[], unwritable: &NOBODY, settled_for }
+        let (unwritable, incomplete) = (&NOBODY, &NOBODY);
+        PlacementContext { now_ms, silent: &[], backed_off: &[], unwritable, incomplete, settled_for }
     }
 }
 
 impl PlacementContext<'_> {
+    /// Whether the log of a member is known to have lost nothing.
+    fn is_whole(&self, node: &str) -> bool {
+        !self.incomplete.contains(node) && !self.silent.iter().any(|silent| silent == node)
+    }
+
     /// Whether a member may receive replicas now.
     fn is_ready(&self, node: &str) -> bool {
         let names = |nodes: &[String]| nodes.iter().any(|other| other == node);

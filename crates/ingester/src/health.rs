@@ -1,4 +1,4 @@
-//! Tells meta whether this node can write the samples that it receives.
+//! Tells meta whether this node can write the samples that it receives, and whether its log has lost some.
 //!
 //! A node whose disk is full still answers meta. Without this, meta would let it learn its shards again and again, and each
 //! attempt would make writers wait.
@@ -13,6 +13,7 @@ use crate::Ingester;
 pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<bool>) {
     loop {
         ingester.meta.set_writable(ingester.head.log_failure().is_none());
+        ingester.meta.set_incomplete(ingester.head.is_incomplete());
         tokio::select! {
             () = tokio::time::sleep(ingester.config.interval) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,

@@ -75,6 +75,7 @@ impl Ingester {
         let metrics = IngesterMetrics::register(registry)?;
         let fence = Fence::new(config.shards_total);
         let lost = catchup::lost::LostShards::default();
+        meta.set_incomplete(head.is_incomplete());
         if head.is_incomplete() {
             *lost.lock() = catchup::policy::lost_shards(&config.identity, &meta.view(), |_| true);
         }

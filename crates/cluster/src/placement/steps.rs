@@ -32,7 +32,8 @@ fn is_active(state: &ClusterState, node: &str) -> bool {
 }
 
 /// Adds learners for missing and out-of-sync replicas, and removes surplus replicas of shards whose goal is in sync. Until then
-/// a surplus replica catches up like others, even on a node that drains: it may have what those in sync have lost.
+/// a surplus replica catches up like others, even on a node that drains: it may have what those in sync have lost. If all of these
+/// have lost something, it stays even while its node is away.
 pub(super) fn replicas(
     state: &ClusterState,
     goal: &Goal,
@@ -71,7 +72,7 @@ pub(super) fn replicas(
                 steps.push(Command::AddLearner { shard: number, node: node.clone() });
             }
         }
-        if is_reached {
+        if is_reached && wanted.iter().any(|node| context.is_whole(node)) {
             let surplus = shard.replicas.iter().filter(|node| !wanted.contains(*node));
             steps.extend(surplus.map(|node| Command::RemoveReplica { shard: number, node: node.clone() }));
         }

@@ -290,6 +290,20 @@ proptest! {
 }
 
 #[test]
+fn a_replica_that_is_away_stays_while_those_in_sync_have_lost_samples() {
+    let mut state = cluster(2, 0, 8, 2);
+    settle(&mut state);
+    let shards = state.numbered_shards().map(|(number, shard)| (number, shard.epoch)).collect();
+    state.apply(&Command::ReportFailed { node: "N001".into(), shards, reporter: "N000".into() }).unwrap();
+    state.apply(&Command::SetMemberState { node: "N001".into(), state: MemberState::Down, at_ms: 0 }).unwrap();
+    let incomplete = BTreeSet::from(["N000".to_string()]);
+    let later = PlacementContext { now_ms: 1_000_000_000, settled_for: config().settle, ..PlacementContext::default() };
+    assert_eq!(propose(&state, &config(), PlacementContext { incomplete: &incomplete, ..later }), []);
+    let steps = propose(&state, &config(), later);
+    assert_eq!(steps.iter().filter(|step| matches!(step, Command::RemoveReplica { .. })).count(), 8);
+}
+
+#[test]
 fn a_node_that_cannot_write_receives_no_replica_and_leads_nothing() {
     let mut state = cluster(3, 0, 8, 3);
     settle(&mut state);

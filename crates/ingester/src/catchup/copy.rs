@@ -119,6 +119,18 @@ impl Copy {
         Ok(())
     }
 
+    /// Whether another replica came in sync before this node, while the source has lost samples: what the other one had is to be
+    /// copied from it.
+    fn is_overtaken(&self, view: &View, shard: u32) -> bool {
+        let is_other = |node: &String| *node != self.source && *node != self.ingester.config.identity;
+        let is_other_in_sync = view.shard(shard).is_some_and(|known| known.in_sync.iter().any(is_other));
+        is_other_in_sync && self.lost_at_source.lock().contains(shard)
+    }
+
+    fn overtaken(&self, shard: u32) -> CopyError {
+        CopyError::Source(format!("it has lost samples of shard {shard}, and another replica is in sync by now"))
+    }
+
     /// Waits until the view does not have this node learn a shard since an epoch any more, and no longer than usual for another
     /// look at it.
     async fn next_view(&self, shard: u32, epoch: u64) {
@@ -137,8 +149,20 @@ impl Copy {
     }
 
     async fn promote(&self, shard: u32, epoch: u64) -> Result<(), CopyError> {
+        if self.is_overtaken(&self.ingester.meta.view(), shard) {
+            return Err(self.overtaken(shard));
+        }
         let node = self.ingester.config.identity.clone();
-        match self.ingester.meta.propose(Command::Promote { shard, node, epoch }).await {
+        match self.ingester.meta.propose(Command::Promote { shard, node: node.clone(), epoch }).await {
+            Ok(outcome) if self.is_overtaken(&outcome.view, shard) => {
+                // Another one was in sync a moment sooner, perhaps with more than this node.
+                let shards = vec![(shard, outcome.view.epoch(shard))];
+                self.ingester
+                    .meta
+                    .propose(Command::ReportFailed { node: node.clone(), shards, reporter: node })
+                    .await?;
+                Err(self.overtaken(shard))
+            }
             Ok(_) => {
                 tracing::info!(shard, source = self.source, "shard is in sync");
                 Ok(())

@@ -2,14 +2,16 @@
 //!
 //! The node answers for none of them and is the source of no copy, until it has reported itself out of sync and has copied them
 //! from another replica. If it is the last one in sync, it gives way to those that are out of sync: they may have what it has
-//! lost. It remains in sync for writes, and is their source, until one of them is in sync, too. Then it reports itself. Once
-//! no other replica is left, nobody can have more than it has. Replicas that were added since the loss come last: in sync before
+//! lost. It remains in sync for writes, and is their source, until one of them is in sync, too. Then it reports itself. Meta
+//! keeps those replicas meanwhile, however long their nodes are away. Once an operator has removed them, nobody can have more
+//! than this node has. Replicas that were added since the loss come last: in sync before
 //! the others, they would be the source for those that have more.
 //!
 //! The log stays marked as incomplete until nothing is lost any more, so a process that is interrupted begins again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use pharos_cluster::{Command, MetaError, View};
@@ -17,6 +19,9 @@ use tokio::sync::watch;
 
 use super::policy::{self, WantedShards};
 use crate::Ingester;
+
+/// How often an operator is told of replicas that are away.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The lost shards, with the epochs under which they are reported.
 pub(crate) type LostShards = Arc<Mutex<WantedShards>>;
@@ -35,8 +40,8 @@ impl OlderReplicas {
         OlderReplicas(lost.keys().map(|shard| (*shard, others(shard))).collect())
     }
 
-    /// The first of some shards of which a learner must not get a copy from this node yet, because an older replica is there that
-    /// is not in sync.
+    /// The first of some shards of which a learner must not get a copy from this node yet, because there is an older replica that
+    /// is not in sync, even if its node is away.
     pub(crate) fn first_to_wait(
         &self,
         ingester: &Ingester,
@@ -48,8 +53,7 @@ impl OlderReplicas {
             let older =
                 self.0.get(shard).filter(|older| lost.contains_key(shard) && !older.iter().any(|n| n == learner));
             let (Some(older), Some(known)) = (older, view.shard(*shard)) else { return false };
-            let is_there = |node: &String| view.member(node).is_some_and(|member| member.state.is_live());
-            older.iter().any(|node| known.has_replica(node) && !known.is_in_sync(node) && is_there(node))
+            older.iter().any(|node| known.has_replica(node) && !known.is_in_sync(node))
         })
     }
 }
@@ -86,9 +90,11 @@ pub(crate) async fn report(ingester: &Ingester) {
 pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<bool>) {
     let reporting = async {
         let mut watch = ingester.meta.watch();
+        let mut warned_at = None;
         while ingester.head.is_incomplete() {
             watch.mark_unchanged();
             report(&ingester).await;
+            warn_of_those_away(&ingester, &mut warned_at);
             if !ingester.head.is_incomplete() || watch.changed().await.is_err() {
                 return;
             }
@@ -98,6 +104,29 @@ pub(crate) async fn run(ingester: Arc<Ingester>, mut shutdown: watch::Receiver<b
         () = reporting => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
+}
+
+/// Tells the operator which nodes this one waits for, once in a while.
+fn warn_of_those_away(ingester: &Ingester, warned_at: &mut Option<Duration>) {
+    let now = ingester.clock.monotonic();
+    if warned_at.is_some_and(|at| now.saturating_sub(at) < WARN_INTERVAL) {
+        return;
+    }
+    let (me, view) = (&*ingester.config.identity, ingester.meta.view());
+    let is_away = |node: &&String| *node != me && !view.member(node).is_some_and(|member| member.state.is_live());
+    let lost = ingester.lost.lock();
+    let replicas = lost.keys().filter_map(|shard| view.shard(*shard)).flat_map(|known| &known.replicas);
+    let away: BTreeSet<&String> = replicas.filter(is_away).collect();
+    if away.is_empty() {
+        return;
+    }
+    *warned_at = Some(now);
+    tracing::warn!(
+        shards = lost.len(),
+        ?away,
+        "write-ahead log has lost samples that nodes which are away may have; shards stay unreadable until these nodes return, \
+         or until `pharos cluster remove` has forgotten those that are gone for good"
+    );
 }
 
 fn due(ingester: &Ingester, view: &View) -> Due {

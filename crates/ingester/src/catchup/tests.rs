@@ -1,4 +1,4 @@
-use pharos_cluster::{CatalogueCommand, Command};
+use pharos_cluster::{CatalogueCommand, Command, MemberState};
 use pharos_model::wire::append::AppendEncoder;
 use pharos_model::{Clock, TenantId};
 use pharos_transport::ingest_v1::CopyResponse;
@@ -190,6 +190,25 @@ async fn a_replica_that_was_added_after_the_loss_waits_for_an_older_one() {
     cluster.in_sync("C").await;
     assert_eq!(held(&c), held(cluster.node("B")), "C has what only B had");
     assert!(held(&c).contains(&scrape(1)[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_added_after_the_loss_waits_for_an_older_one_that_is_away() {
+    let mut cluster = one_that_lost_its_disk().await;
+    cluster.propose(Command::SetMemberState { node: "B".into(), state: MemberState::Down, at_ms: 0 }).await;
+    cluster.start("C").await;
+    cluster.catch_up("C");
+    cluster.add_learner("C").await;
+    let c = cluster.node("C").clone();
+    until(|| c.metrics.catchup.failures.get() > 0).await;
+    assert!(cluster.meta.view().shards.iter().all(|shard| !shard.is_in_sync("C")));
+    // It does not come back.
+    cluster.propose(Command::RemoveMember { node: "B".into(), force: true, at_ms: 0 }).await;
+    until(|| {
+        cluster.clock.advance(SOURCE_BACKOFF);
+        cluster.meta.view().shards.iter().all(|shard| shard.is_in_sync("C"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,10 @@ pub(super) fn serve(
             format!("another replica of shard {shard} may have what this node has lost, so it is to be in sync first");
         return Err(Status::unavailable(reason));
     }
+    if let Some(shard) = first_with_a_better_source(&ingester, &asked) {
+        let reason = format!("this node has lost samples of shard {shard}, and another one is in sync");
+        return Err(Status::unavailable(reason));
+    }
     let after = match &request.after {
         Some(at) => Some((TenantId::new(&at.tenant).map_err(|e| bad(&e))?, at.series)),
         None => None,
@@ -111,6 +115,13 @@ pub(super) fn lost(ingester: &Ingester, request: &CopyRequest) -> Result<AsciiMe
     let lost = ingester.lost.lock();
     let shards: ShardSet = request.shards.iter().map(|asked| asked.shard).filter(|s| lost.contains_key(s)).collect();
     AsciiMetadataValue::try_from(shards.to_string()).map_err(|e| Status::internal(e.to_string()))
+}
+
+/// The first of some shards of which this node has lost samples while another replica is in sync.
+fn first_with_a_better_source(ingester: &Ingester, asked: &[(u32, u64)]) -> Option<u32> {
+    let (view, me, lost) = (ingester.meta.view(), &ingester.config.identity, ingester.lost.lock());
+    let has_another = |shard: &u32| view.shard(*shard).is_some_and(|known| known.in_sync.iter().any(|n| n != me));
+    asked.iter().map(|(shard, _)| *shard).find(|shard| lost.contains_key(shard) && has_another(shard))
 }
 
 /// Only an in-sync replica can be a source.
