@@ -4,8 +4,9 @@
     soak.py [--minutes 10] [--memory-mb 512] [--seed N] [--note FILE]
 
 Honest users scrape, push and query, first alone (a tenth of the time), then beside hostile clients (soak/hostile.py) and a hostile
-target. The server must live, must answer honest queries within twice their usual time in the median, and must have every sample
-that it acknowledged. Needs root for the cgroup; without one the resident memory is watched instead.
+target, then alone again (a tenth), over as many samples as beside them. The server must live, must answer honest queries in the median
+within twice the time that they take alone at the end, and must have every sample that it acknowledged. Needs root for the cgroup;
+without one the resident memory is watched instead.
 """
 import argparse
 import http.server
@@ -272,11 +273,12 @@ def soak(args, folder):
             command = [sys.executable, HOSTILE, "127.0.0.1", str(server.port), str(args.seed + number), function.__name__]
             # The hostile clients share the machine with the server, which must not lack the CPU for it.
             clients.append(subprocess.Popen(["nice", "-n", "15", *map(str, command)], env={**os.environ, "HOSTILE_PAUSE": str(args.pause)}))
-        beside, failed_beside = ask(server, args.minutes * 60 * 9 / 10)
+        beside, failed_beside = ask(server, args.minutes * 60 * 8 / 10)
         for client in clients:
             client.send_signal(signal.SIGKILL)
             client.wait()
         clients.clear()
+        after, failed_after = ask(server, args.minutes * 60 / 10)
         pusher.running = False
         pusher.join(60)
         check(server.alive(), "the server is gone")
@@ -284,10 +286,11 @@ def soak(args, folder):
         watch.running = False
         if args.note:
             note(args.note, watch)
-        usual, now = statistics.median(alone), statistics.median(beside)
+        usual, now = statistics.median(after), statistics.median(beside)
         peak = max(row[1] for row in watch.rows)
-        shown = {"usual median ms": round(usual * 1000, 1), "median beside hostile clients ms": round(now * 1000, 1),
-                 "worst ms": round(max(beside) * 1000), "queries": len(beside), "failed alone": failed_alone,
+        shown = {"median alone at first ms": round(statistics.median(alone) * 1000, 1), "median alone at the end ms": round(usual * 1000, 1),
+                 "median beside hostile clients ms": round(now * 1000, 1),
+                 "worst ms": round(max(beside) * 1000), "queries": len(beside), "failed alone": [failed_alone, failed_after],
                  "failed beside": failed_beside, "acknowledged samples verified": samples, "pushes repeated": pusher.refused,
                  "peak resident MB": peak, "peak cgroup MB": max(row[2] for row in watch.rows), "resident MB at the end": watch.rows[-1][1],
                  "most threads": max(row[3] for row in watch.rows), "most descriptors": max(row[4] for row in watch.rows),
