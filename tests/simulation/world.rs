@@ -235,8 +235,8 @@ impl World {
     }
 
     /// Notes what is lost with the disk of a node: what no listed block shows, and neither another in-sync replica nor all of
-    /// the others have. A replica that is out of sync takes the place of the lost one, unless it is away for so long that it
-    /// is replaced.
+    /// the others have. A replica that is out of sync takes the place of the lost one, unless it is away
+    /// for longer than [`LONGEST_ABSENCE_MS`] and is replaced.
     async fn lose(&self, lost: &str) {
         let state = self.group.state();
         let catalogue = state.catalogue.tenant(tenant().as_str());

@@ -203,17 +203,16 @@ impl Distributor {
         // Without a replica that goes on, the one that is reported first would leave the shard to another one that is away, and
         // perhaps comes back without its disk. A replica that is the only one in sync is reported, which meta refuses.
         let goes_on = |node: &str, shard: u32| {
-            let is_other = |other: &str| other != node && is_in_sync_for(view, other, shard);
-            let answered = answers.iter().any(|(other, _)| is_other(other));
-            let is_alone = !in_sync(view, shard).any(is_other);
-            answered || is_alone || progress.has_taken(shard, is_other)
+            let answered = |other: &str| answers.iter().any(|(answering, _)| *answering == other);
+            let mut others = in_sync(view, shard).filter(|other| *other != node).peekable();
+            others.peek().is_none() || others.any(|other| answered(other) || progress.has_taken(shard, other))
         };
         let mut stuck = None;
         for (node, targets, error) in failed {
             let may_report =
-                |target: &&ShardTarget| !is_in_sync_for(view, node, target.shard) || goes_on(node, target.shard);
-            let reported: Vec<ShardTarget> = targets.iter().filter(may_report).cloned().collect();
-            if let Some(target) = targets.iter().find(|target| !may_report(target)) {
+                |target: &ShardTarget| !is_in_sync_for(view, node, target.shard) || goes_on(node, target.shard);
+            let (reported, kept): (Vec<ShardTarget>, Vec<_>) = targets.iter().cloned().partition(may_report);
+            if let Some(target) = kept.first() {
                 stuck = Some(format!(
                     "ingester {node} failed ({error}), and no other in-sync replica of shard {} has answered",
                     target.shard

@@ -210,9 +210,9 @@ impl Progress {
         targets.iter().filter(|target| !is_stale(target)).collect()
     }
 
-    /// Whether one of these replicas has had the samples of a shard durable.
-    pub fn has_taken(&self, shard: u32, is_one: impl Fn(&str) -> bool) -> bool {
-        self.shards.get(&shard).is_some_and(|progress| progress.durable.keys().any(|node| is_one(node)))
+    /// Whether a replica has had the samples of a shard durable.
+    pub fn has_taken(&self, shard: u32, node: &str) -> bool {
+        self.shards.get(&shard).is_some_and(|progress| progress.durable.contains_key(node))
     }
 
     /// How the counted outcome differs from the final one, because another leader decided in the end.

@@ -271,8 +271,6 @@ impl HttpClient {
 
     /// The `Authorization` header. A user in the URL comes before those of the configuration.
     async fn credentials(&self, url: &RequestUrl) -> Result<Option<HeaderValue>, RequestError> {
-        let basic =
-            |name: &str, password: &str| format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")));
         let value = if let Some((name, password)) = &url.user {
             basic(name, password)
         } else if let Some(auth) = &self.config.basic_auth {
@@ -316,6 +314,11 @@ impl HttpClient {
         self.connections.keep(exchange);
         Ok(ResponseHead { content_type })
     }
+}
+
+/// Credentials of HTTP basic authentication.
+fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")))
 }
 
 /// The method as the errors of Go's client spell it.

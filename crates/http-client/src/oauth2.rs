@@ -3,11 +3,10 @@
 //! A token serves all requests until it expires or the secret of the client changes. Whether a server wants the secret in a header or
 //! in the form is found out, as Go's client does.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 use pharos_config::{ConfigError, HttpClientConfig, JWT_BEARER, OAuth2};
@@ -21,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use crate::{HttpClient, HttpError, HttpRequest, HttpResponse, RequestError, text_or_file};
+use crate::{HttpClient, HttpError, HttpRequest, HttpResponse, RequestError, basic, text_or_file};
 
 /// A token is replaced this long before it expires.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(10);
@@ -146,7 +145,7 @@ impl Tokens {
         let mut form = self.form("client_credentials", None)?;
         let escaped = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let credentials = match place {
-            Place::Header => Some(format!("{}:{}", escaped(id), escaped(secret))),
+            Place::Header => Some(basic(&escaped(id), &escaped(secret))),
             Place::Form => {
                 form.push(("client_id", id));
                 if !secret.is_empty() {
@@ -178,8 +177,7 @@ impl Tokens {
     async fn post(&self, form: &[(&str, &str)], credentials: Option<String>) -> Result<Response, String> {
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
         if let Some(credentials) = credentials {
-            let value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(credentials)));
-            headers.push((AUTHORIZATION, value.map_err(|e| e.to_string())?));
+            headers.push((AUTHORIZATION, HeaderValue::try_from(credentials).map_err(|e| e.to_string())?));
         }
         let request = HttpRequest {
             method: Method::POST,
@@ -213,7 +211,7 @@ impl Tokens {
         let signed = format!("{}.{}", encoded(&header), encoded(&claims));
         let key = rsa_key(key)?;
         let mut signature = vec![0; key.public().modulus_len()];
-        let made = key.sign(encoding, random(), signed.as_bytes(), &mut signature);
+        let made = key.sign(encoding, &SystemRandom::new(), signed.as_bytes(), &mut signature);
         made.map_err(|_| "oauth2: the assertion could not be signed".to_string())?;
         Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
     }
@@ -224,7 +222,7 @@ impl Tokens {
         // The server compares these times with its own wall clock.
         let now = SystemClock::new().now_ms() / 1000;
         let mut id = [0; 16];
-        random().fill(&mut id).map_err(|_| "oauth2: no random numbers".to_string())?;
+        SystemRandom::new().fill(&mut id).map_err(|_| "oauth2: no random numbers".to_string())?;
         let mut claims = serde_json::json!({
             "iss": or(iss, client_id),
             "sub": client_id,
@@ -241,11 +239,6 @@ impl Tokens {
         }
         Ok(claims)
     }
-}
-
-fn random() -> &'static SystemRandom {
-    static RANDOM: LazyLock<SystemRandom> = LazyLock::new(SystemRandom::new);
-    &RANDOM
 }
 
 /// Reads a key in PKCS 1 or PKCS 8 format.

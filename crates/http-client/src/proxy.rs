@@ -138,7 +138,7 @@ fn connect_headers(config: &ProxyConfig) -> Result<HeaderMap, ConfigError> {
     Ok(headers)
 }
 
-/// Reads a list of exceptions. What is not understood excepts nothing.
+/// Reads a list of exceptions. Like Go, ignores items that it does not understand.
 fn exceptions(list: &str) -> Vec<Exception> {
     let items = list.split(',').map(|item| item.trim().to_ascii_lowercase());
     items.filter_map(|item| Exception::parse(&item)).collect()

@@ -135,6 +135,25 @@ async fn a_leader_that_has_just_caught_up_refuses_another_value_than_the_shipped
     assert!(in_blocks(&cluster).await.iter().all(|point| *point == V1));
 }
 
+/// Has A ship what it holds, and waits until it holds nothing any more.
+async fn ship_and_evict(cluster: &mut Cluster) {
+    cluster.end_window();
+    for _ in 0..2 {
+        cluster.tick("A").await;
+        cluster.clock.advance(std::time::Duration::from_secs(600));
+    }
+    assert_eq!(held(cluster.node("A")), []);
+}
+
+/// Lets time pass until a node is in sync: it waits until every write that may be under way has ended.
+async fn in_sync_later(cluster: &Cluster, name: &str) {
+    until(|| {
+        cluster.clock.advance(std::time::Duration::from_secs(60));
+        cluster.meta.view().shards.iter().all(|shard| shard.is_in_sync(name))
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_learner_gives_up_another_value_than_the_one_that_was_shipped_and_evicted() {
     let mut cluster = Cluster::of(&["A", "B"], 2).await;
@@ -143,20 +162,9 @@ async fn a_learner_gives_up_another_value_than_the_one_that_was_shipped_and_evic
     cluster.add_learner("C").await;
     // A write that reaches no leader, of a value that all others would refuse.
     cluster.write_to("C", &[V2]).await;
-    cluster.end_window();
-    for _ in 0..2 {
-        cluster.tick("A").await;
-        cluster.clock.advance(std::time::Duration::from_secs(600));
-    }
-    assert_eq!(held(cluster.node("A")), []);
+    ship_and_evict(&mut cluster).await;
     cluster.catch_up("C");
-    let is_in_sync = |cluster: &Cluster| cluster.meta.view().shards.iter().all(|shard| shard.is_in_sync("C"));
-    until(|| {
-        // It waits until every write that may be under way has ended.
-        cluster.clock.advance(std::time::Duration::from_secs(60));
-        is_in_sync(&cluster)
-    })
-    .await;
+    in_sync_later(&cluster, "C").await;
     assert_eq!(held(cluster.node("C")), []);
     cluster.lead("C").await;
     cluster.tick("C").await;
@@ -167,12 +175,7 @@ async fn a_learner_gives_up_another_value_than_the_one_that_was_shipped_and_evic
 async fn a_learner_keeps_what_the_source_has_lost_with_its_disk() {
     let mut cluster = Cluster::of(&["A"], 1).await;
     cluster.write(&[V1]).await;
-    cluster.end_window();
-    for _ in 0..2 {
-        cluster.tick("A").await;
-        cluster.clock.advance(std::time::Duration::from_secs(600));
-    }
-    assert_eq!(held(cluster.node("A")), []);
+    ship_and_evict(&mut cluster).await;
     cluster.start("C").await;
     cluster.add_learner("C").await;
     // It takes the place of the value that is in a block only.
@@ -182,12 +185,7 @@ async fn a_learner_keeps_what_the_source_has_lost_with_its_disk() {
     cluster.start("A").await;
     cluster.catch_up("A");
     cluster.catch_up("C");
-    let is_in_sync = |cluster: &Cluster| cluster.meta.view().shards.iter().all(|shard| shard.is_in_sync("C"));
-    until(|| {
-        cluster.clock.advance(std::time::Duration::from_secs(60));
-        is_in_sync(&cluster)
-    })
-    .await;
+    in_sync_later(&cluster, "C").await;
     assert_eq!(held(cluster.node("C")), [V2]);
     cluster.lead("C").await;
     cluster.tick("C").await;

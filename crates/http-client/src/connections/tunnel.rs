@@ -1,7 +1,5 @@
 //! Connections to a server through a proxy.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -12,14 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::ByteStream;
 use super::{MAX_HEAD_BYTES, describe};
+use crate::basic;
 use crate::proxy::Proxy;
 use crate::url::RequestUrl;
 
 /// The credentials for a proxy.
 pub(super) fn proxy_authorization(proxy: &Proxy) -> Option<HeaderValue> {
     let (name, password) = proxy.url.user.as_ref()?;
-    let mut value =
-        HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")))).ok()?;
+    let mut value = HeaderValue::try_from(basic(name, password)).ok()?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -8,6 +8,7 @@ use axum::extract::{Form, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response as HttpAnswer};
 use axum::routing::{get, post};
+use base64::prelude::BASE64_STANDARD;
 use parking_lot::Mutex as SyncMutex;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA384, UnparsedPublicKey};
 

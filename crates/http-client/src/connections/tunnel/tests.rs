@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use parking_lot::Mutex;
 use pharos_config::{HttpClientConfig, ProxyConfig, Secret};
 use tokio::net::{TcpListener, TcpStream};
